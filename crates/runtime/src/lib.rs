@@ -1,1 +1,32 @@
-//! 
+//! Thread-per-core async over io_uring: one ring, one thread, single-threaded tasks. The only room
+//! with `unsafe`, and the only one that knows what a system call is.
+//!
+//! The life of an operation: a socket's half asks the driver for it by token (`operation.rs`), the
+//! next turn hands it to the kernel (`uring/`), its completion moves the socket on and wakes the
+//! task that waits (`core.rs`). Memory that the kernel may touch belongs to the socket's slot or to
+//! the buffer pool, never to a future, so a future can be dropped at any time.
+
+#![allow(unsafe_code)]
+
+mod buffers;
+mod core;
+mod driver;
+mod inbox;
+mod listener;
+mod operation;
+mod plain;
+mod runtime;
+mod sockets;
+mod stream;
+mod task;
+mod time;
+mod uring;
+mod wheel;
+
+pub use inbox::{Inbox, Sender, inbox};
+pub use listener::{Listener, ListeningSocket, SocketFile};
+pub use runtime::{Options, Runtime, StartError, buffers_waits, now, spawn};
+pub use socket2::SockAddr;
+pub use stream::{Chunk, Stream};
+pub use time::{Race, Sleep, race, timeout};
+pub use uring::Refused;

@@ -1,0 +1,200 @@
+//! The worker's receive buffers: memory that grows in slabs when many connections wait for slow
+//! peers and never moves. Every buffer is in exactly one place: spare, with the driver, or leased;
+//! a debug build follows each and counts them every turn.
+
+use std::collections::VecDeque;
+use std::ptr::NonNull;
+
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
+
+/// Bytes of one buffer. 16 KiB equals larger sizes up to 200 GbE in others' measurements and keeps
+/// the working set of a busy worker within its L2 cache.
+pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Buffers mapped at a time.
+const SLAB_BUFFERS: usize = 64;
+
+/// Spare buffers whose memory stays resident; what more is spare is given back to the system.
+const SPARE_RESIDENT: usize = 256;
+
+/// The number of a buffer; fits the kernel's 16-bit buffer ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BufferId(pub(crate) u16);
+
+/// The pool of one worker.
+pub(crate) struct Buffers {
+    slabs: Vec<NonNull<u8>>,
+    spare: VecDeque<BufferId>,
+    buffers_max: usize,
+    #[cfg(debug_assertions)]
+    places: Vec<Place>,
+}
+
+/// Where a buffer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Spare,
+    Driver,
+    Leased,
+}
+
+impl Buffers {
+    /// A pool of at most `buffers_max` buffers; none is mapped yet.
+    pub(crate) fn new(buffers_max: usize) -> Self {
+        Self {
+            slabs: Vec::new(),
+            spare: VecDeque::new(),
+            buffers_max: buffers_max.clamp(SLAB_BUFFERS, usize::from(u16::MAX) + 1),
+            #[cfg(debug_assertions)]
+            places: Vec::new(),
+        }
+    }
+
+    /// Takes a spare buffer for the driver to receive into, mapping more where the limit allows.
+    pub(crate) fn take_for_driver(&mut self) -> Option<BufferId> {
+        if self.spare.is_empty() {
+            self.grow();
+        }
+        let id = self.spare.pop_back()?;
+        self.moved(id, Place::Spare, Place::Driver);
+        Some(id)
+    }
+
+    /// Notes that the driver filled a buffer and hands it to the connection's side.
+    pub(crate) fn lease(&mut self, id: BufferId) {
+        self.moved(id, Place::Driver, Place::Leased);
+    }
+
+    /// Takes a leased buffer back.
+    pub(crate) fn give_back(&mut self, id: BufferId) {
+        self.moved(id, Place::Leased, Place::Spare);
+        if self.spare.len() >= SPARE_RESIDENT {
+            // A burst is over; the next use of the buffer maps fresh pages.
+            // SAFETY: the range is one whole buffer of a live mapping, and it is spare: neither
+            // the kernel nor a lease refers to its contents.
+            let _ = unsafe {
+                madvise(
+                    self.address(id).cast(),
+                    BUFFER_BYTES,
+                    MmapAdvise::MADV_DONTNEED,
+                )
+            };
+            self.spare.push_front(id);
+        } else {
+            self.spare.push_back(id);
+        }
+    }
+
+    /// The first byte of a buffer. It stays there until the pool is dropped.
+    pub(crate) fn address(&self, id: BufferId) -> NonNull<u8> {
+        let index = usize::from(id.0);
+        // SAFETY: ids are only made by `grow`, so the slab exists and holds SLAB_BUFFERS buffers of
+        // BUFFER_BYTES; the offset stays inside its one mapping.
+        unsafe { self.slabs[index / SLAB_BUFFERS].add(index % SLAB_BUFFERS * BUFFER_BYTES) }
+    }
+
+    /// Checks that every buffer is where it was last put. Debug builds only: the release build
+    /// keeps no record to check.
+    pub(crate) fn audit(&self, with_driver: usize) {
+        #[cfg(debug_assertions)]
+        {
+            let count = |place| self.places.iter().filter(|other| **other == place).count();
+            assert_eq!(count(Place::Spare), self.spare.len(), "spare buffers");
+            assert_eq!(count(Place::Driver), with_driver, "buffers with the driver");
+            let known = count(Place::Spare) + count(Place::Driver) + count(Place::Leased);
+            assert_eq!(known, self.slabs.len() * SLAB_BUFFERS, "all buffers");
+        }
+        let _ = with_driver;
+    }
+
+    fn grow(&mut self) {
+        let have = self.slabs.len() * SLAB_BUFFERS;
+        if have + SLAB_BUFFERS > self.buffers_max {
+            return;
+        }
+        let bytes = std::num::NonZeroUsize::new(SLAB_BUFFERS * BUFFER_BYTES)
+            .expect("a slab is not empty by its constants");
+        // SAFETY: an anonymous private mapping at an address of the kernel's choice aliases nothing.
+        let slab = unsafe {
+            mmap_anonymous(
+                None,
+                bytes,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_PRIVATE,
+            )
+        };
+        // Out of memory is like out of buffers: the receive waits for one to come back.
+        let Ok(slab) = slab else { return };
+        self.slabs.push(slab.cast());
+        // Lowest on top, so that a quiet worker keeps using the same few.
+        for index in (have..have + SLAB_BUFFERS).rev() {
+            self.spare.push_back(BufferId(index as u16));
+            #[cfg(debug_assertions)]
+            self.places.push(Place::Spare);
+        }
+    }
+
+    /// Follows a buffer from place to place in a debug build.
+    fn moved(&mut self, id: BufferId, from: Place, to: Place) {
+        #[cfg(debug_assertions)]
+        {
+            let here = &mut self.places[usize::from(id.0)];
+            assert_eq!(*here, from, "{id:?} on its way to {to:?}");
+            *here = to;
+        }
+        let _ = (id, from, to);
+    }
+}
+
+impl Drop for Buffers {
+    fn drop(&mut self) {
+        for slab in &self.slabs {
+            // SAFETY: the mapping was made by `grow` with this length and is dropped once; the
+            // runtime drops the pool after its driver, when no operation is in flight.
+            let _ = unsafe { munmap(slab.cast(), SLAB_BUFFERS * BUFFER_BYTES) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_grows_up_to_its_limit_and_no_further() {
+        let mut buffers = Buffers::new(2 * SLAB_BUFFERS);
+        let taken: Vec<_> = std::iter::from_fn(|| buffers.take_for_driver()).collect();
+        assert_eq!(taken.len(), 2 * SLAB_BUFFERS);
+        buffers.audit(taken.len());
+        buffers.lease(taken[0]);
+        buffers.give_back(taken[0]);
+        assert_eq!(buffers.take_for_driver(), Some(taken[0]));
+    }
+
+    #[test]
+    fn buffers_do_not_overlap() {
+        let mut buffers = Buffers::new(2 * SLAB_BUFFERS);
+        let ids: Vec<_> = std::iter::from_fn(|| buffers.take_for_driver()).collect();
+        let mut addresses: Vec<usize> = ids
+            .into_iter()
+            .map(|id| buffers.address(id).as_ptr() as usize)
+            .collect();
+        addresses.sort_unstable();
+        assert!(
+            addresses
+                .windows(2)
+                .all(|pair| pair[1] - pair[0] >= BUFFER_BYTES)
+        );
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "on its way to Spare")]
+    fn a_buffer_cannot_come_back_twice() {
+        let mut buffers = Buffers::new(SLAB_BUFFERS);
+        let id = buffers.take_for_driver().unwrap();
+        buffers.lease(id);
+        buffers.give_back(id);
+        buffers.give_back(id);
+    }
+}

@@ -1,0 +1,83 @@
+//! The interface behind which the kernel stands: operations in, completions out, and the few
+//! plain calls on sockets. Everything above it is the same for every driver; nothing above it
+//! makes a system call on a socket.
+
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockAddr};
+
+use crate::buffers::Buffers;
+use crate::operation::{Completion, Operation, Token};
+
+/// How long a turn may wait for completions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Take what is there.
+    Not,
+    /// Until the first completion, or until the time has passed.
+    AtMost(Duration),
+    /// Until the first completion.
+    Forever,
+}
+
+/// A way to perform operations.
+pub(crate) trait Driver {
+    /// What it is and which abilities it found, for people.
+    fn describe(&self) -> String;
+
+    /// Starts an operation. It never fails here: what is wrong with it is told by its completion.
+    fn submit(&mut self, buffers: &mut Buffers, token: Token, operation: Operation<'_>);
+
+    /// Hands over what was submitted, waits, and appends what completed. Interrupted and full
+    /// queues are no errors: the caller turns again.
+    ///
+    /// # Errors
+    /// Only for what makes the driver unusable.
+    fn turn(
+        &mut self,
+        buffers: &mut Buffers,
+        wait: Wait,
+        completions: &mut Vec<Completion>,
+    ) -> io::Result<()>;
+
+    /// Tells the driver that a buffer came back or that the pool has grown; it may take some for
+    /// receives to come. `false` when it has none to receive into.
+    fn stock(&mut self, buffers: &mut Buffers) -> bool;
+
+    /// The clock that timers go by.
+    fn now(&self) -> Instant;
+
+    /// A new stream socket, close-on-exec, without Nagle's delay where the family has one.
+    ///
+    /// # Errors
+    /// Of socket(2): descriptors or memory ran out, or the family is not available.
+    fn socket(&mut self, domain: Domain) -> io::Result<RawFd>;
+
+    /// Takes a descriptor over, to be closed by [`Driver::close`].
+    fn adopt(&mut self, fd: OwnedFd) -> RawFd;
+
+    /// Ends the sending direction. An error would mean that the connection is gone, which the
+    /// receiving direction tells too.
+    fn shutdown_write(&mut self, fd: RawFd);
+
+    /// Makes the close to come a reset (SO_LINGER with zero, socket(7)).
+    fn reset_on_close(&mut self, fd: RawFd);
+
+    /// The address of the other end.
+    ///
+    /// # Errors
+    /// Of getpeername(2), when the connection is already gone.
+    fn peer(&mut self, fd: RawFd) -> io::Result<SockAddr>;
+
+    /// Refuses new connections of a listening socket while those being made are still completed,
+    /// so that none is lost between the last accept and the close.
+    fn refuse_new(&mut self, fd: RawFd);
+
+    /// One non-blocking accept; `None` when none is waiting.
+    fn accept_waiting(&mut self, fd: RawFd) -> Option<RawFd>;
+
+    /// Closes a descriptor on which nothing is in flight.
+    fn close(&mut self, fd: RawFd);
+}

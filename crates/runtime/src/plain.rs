@@ -1,0 +1,91 @@
+//! The plain system calls on sockets that real drivers share. All return at once.
+
+use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use nix::libc;
+use socket2::{Domain, SockAddr, SockFilter, SockRef, Socket, Type};
+
+/// A stream socket, close-on-exec; with TCP_NODELAY where the family is TCP's, since a relay
+/// passes on what it gets when it gets it.
+pub(crate) fn stream_socket(domain: Domain) -> io::Result<OwnedFd> {
+    let socket = Socket::new(domain, Type::STREAM, None)?;
+    if domain != Domain::UNIX {
+        socket.set_tcp_nodelay(true)?;
+    }
+    Ok(socket.into())
+}
+
+/// Ends the sending direction. An error would mean that the connection is gone, which the
+/// receiving direction tells too.
+pub(crate) fn shutdown_write(fd: RawFd) {
+    let _ = look_at(fd, |socket| socket.shutdown(std::net::Shutdown::Write));
+}
+
+/// Makes the close to come a reset (SO_LINGER, socket(7)); where that fails it stays a plain close.
+pub(crate) fn reset_on_close(fd: RawFd) {
+    let _ = look_at(fd, |socket| socket.set_linger(Some(Duration::ZERO)));
+}
+
+/// The address of the other end.
+pub(crate) fn peer(fd: RawFd) -> io::Result<SockAddr> {
+    look_at(fd, |socket| socket.peer_addr())
+}
+
+/// Drops the SYNs that come to a listening socket, by a classic BPF filter (socket(7),
+/// SO_ATTACH_FILTER). The last ACK of a handshake that has begun still passes, so every connection
+/// the client believes in gets into the queue. Without effect on unix sockets, which have no SYN.
+pub(crate) fn refuse_new(fd: RawFd) {
+    /// Offset of the flags in the TCP header (RFC 9293 §3.1), where the filter's packet begins.
+    const TCP_FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    const DROP: u32 = 0;
+    let code = |code: u32| code as u16;
+    let filter = [
+        SockFilter::new(
+            code(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS),
+            0,
+            0,
+            TCP_FLAGS,
+        ),
+        SockFilter::new(
+            code(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K),
+            0,
+            0,
+            SYN | ACK,
+        ),
+        SockFilter::new(code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K), 0, 1, SYN),
+        SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, DROP),
+        SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, u32::MAX),
+    ];
+    // Where it fails, a connection made between the last accept and the close is reset, as with
+    // any other server.
+    let _ = look_at(fd, |socket| socket.attach_filter(&filter));
+}
+
+/// One accept that does not wait.
+pub(crate) fn accept_waiting(fd: RawFd) -> Option<RawFd> {
+    look_at(fd, |socket| {
+        socket.set_nonblocking(true).ok()?;
+        socket
+            .accept()
+            .ok()
+            .map(|(accepted, _)| accepted.into_raw_fd())
+    })
+}
+
+/// Closes a descriptor.
+pub(crate) fn close(fd: RawFd) {
+    // SAFETY: the runtime calls this once, for a descriptor that it owns and forgets.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+}
+
+/// Looks at a descriptor without owning it.
+fn look_at<T>(fd: RawFd, look: impl FnOnce(SockRef<'_>) -> T) -> T {
+    // SAFETY: descriptors come from the socket table, which closes them last of all; the loan ends
+    // with this call.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    look(SockRef::from(&fd))
+}

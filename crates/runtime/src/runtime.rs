@@ -1,0 +1,177 @@
+//! One runtime: a driver, its sockets, and the tasks of the thread that made it. Its loop runs
+//! what is ready, then turns the driver once. Nothing of it may leave its thread.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use crate::buffers::Buffers;
+use crate::core::Core;
+use crate::driver::{Driver, Wait};
+use crate::task::Executor;
+use crate::uring::{Refused, Uring};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Inner>>> = const { RefCell::new(None) };
+}
+
+/// What the runtime of a thread is made of.
+pub(crate) struct Inner {
+    // Tasks go first: they let go of their sockets.
+    executor: Executor,
+    pub(crate) core: Rc<Core>,
+}
+
+/// What a runtime may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How many receive buffers of 16 KiB there may be at once. Two for each connection are never
+    /// too few: a direction whose receiver stalls holds no more.
+    pub buffers_max: usize,
+}
+
+/// A runtime could not be made.
+#[derive(Debug)]
+pub enum StartError {
+    /// The kernel refuses io_uring.
+    Refused(Refused),
+    /// Another call failed; the text says which.
+    Failed(&'static str, io::Error),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(refused) => refused.fmt(f),
+            Self::Failed(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// The runtime of the thread that made it.
+pub struct Runtime {
+    inner: Rc<Inner>,
+}
+
+impl Runtime {
+    /// A runtime on io_uring for this thread.
+    ///
+    /// # Errors
+    /// When the kernel refuses io_uring, with the cause and the way out, or descriptors ran out.
+    ///
+    /// # Panics
+    /// When the thread has a runtime already.
+    pub fn new(options: Options) -> Result<Self, StartError> {
+        let mut buffers = Buffers::new(options.buffers_max);
+        let driver = Uring::new(&mut buffers).map_err(StartError::Refused)?;
+        Self::with_driver(Box::new(driver), buffers)
+    }
+
+    fn with_driver(driver: Box<dyn Driver>, buffers: Buffers) -> Result<Self, StartError> {
+        let executor =
+            Executor::new().map_err(|error| StartError::Failed("the worker's eventfd", error))?;
+        let inner = Rc::new(Inner {
+            executor,
+            core: Rc::new(Core::new(driver, buffers)),
+        });
+        CURRENT.set(Some(inner.clone()));
+        Ok(Self {
+            inner,
+        })
+    }
+
+    /// What the driver is and which abilities it found, for people.
+    pub fn describe(&self) -> String {
+        self.inner.core.describe()
+    }
+
+    /// Runs a future to its end, and every spawned task meanwhile.
+    ///
+    /// # Errors
+    /// When the driver breaks, which no later turn can mend.
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> io::Result<T> {
+        let Inner { executor, core } = &*self.inner;
+        let doorbell = executor.remote().doorbell.listen()?;
+        let bell = core.state.borrow_mut().adopt(doorbell)?;
+        let main = executor.main_waker();
+        let waker = Waker::from(main.clone());
+        let mut context = Context::from_waker(&waker);
+        let mut future = pin!(future);
+        let mut fired = Vec::new();
+        loop {
+            if main.take()
+                && let Poll::Ready(output) = future.as_mut().poll(&mut context)
+            {
+                core.state.borrow_mut().close(bell);
+                return Ok(output);
+            }
+            executor.run_ready();
+            let polled = core.state.borrow_mut().poll_readable(bell, &context);
+            if polled.is_ready() {
+                executor.take_remote();
+                continue;
+            }
+            let wait = if executor.is_ready() || main.is_woken() {
+                Wait::Not
+            } else {
+                Wait::Forever
+            };
+            core.turn(wait, &mut fired)?;
+            fired.drain(..).for_each(Waker::wake);
+        }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        let core = self.inner.core.clone();
+        // Whoever waits for a socket or a timer will not be woken any more, which drops its task;
+        // that may let go of further sockets.
+        let joined = core.state.borrow_mut().close_all();
+        self.inner.executor.drop_tasks();
+        CURRENT.set(None);
+        if !joined {
+            // The kernel may still write into the buffers, so they must never be unmapped.
+            std::mem::forget(core);
+        }
+    }
+}
+
+/// Starts a task on this thread's runtime; nobody waits for it.
+///
+/// # Panics
+/// Outside a runtime's thread.
+pub fn spawn(future: impl Future<Output = ()> + 'static) {
+    with_current(|inner| inner.executor.spawn(future));
+}
+
+/// The time at the start of this turn; it stands still while tasks run.
+///
+/// # Panics
+/// Outside a runtime's thread.
+pub fn now() -> Instant {
+    with_current(|inner| inner.core.now.get())
+}
+
+/// How many times a receive had to wait for a buffer so far.
+///
+/// # Panics
+/// Outside a runtime's thread.
+pub fn buffers_waits() -> u64 {
+    with_current(|inner| inner.core.state.borrow().buffers_waits)
+}
+
+/// Looks at this thread's runtime.
+pub(crate) fn with_current<T>(look: impl FnOnce(&Inner) -> T) -> T {
+    CURRENT.with_borrow(|current| look(current.as_ref().expect("called on a runtime's thread")))
+}
+
+/// The core of this thread's runtime.
+pub(crate) fn core() -> Rc<Core> {
+    with_current(|inner| inner.core.clone())
+}

@@ -1,0 +1,194 @@
+//! A connected stream: receive a chunk, send a chunk. Every future here can be dropped at any
+//! moment: what it had started goes on, and its result waits for the next call or is released.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::ops::Deref;
+use std::os::fd::RawFd;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use socket2::SockAddr;
+
+use crate::buffers::BufferId;
+use crate::core::Core;
+use crate::runtime::core;
+use crate::sockets::{Filled, SocketId};
+
+/// A connected stream socket. Dropping it closes it, after what is in flight has been cancelled.
+pub struct Stream {
+    core: Rc<Core>,
+    id: SocketId,
+}
+
+impl Stream {
+    /// Connects to an address.
+    ///
+    /// # Errors
+    /// Those of socket(2) and connect(2).
+    pub async fn connect(address: &SockAddr) -> io::Result<Self> {
+        let stream = Self::open(|core| core.state.borrow_mut().open(address.domain()))?;
+        stream
+            .core
+            .state
+            .borrow_mut()
+            .start_connect(stream.id, address.clone());
+        stream.sent().await?;
+        Ok(stream)
+    }
+
+    /// A stream over a descriptor that the driver accepted.
+    pub(crate) fn accepted(fd: RawFd) -> io::Result<Self> {
+        let stream = Self::open(|core| core.state.borrow_mut().enter(fd))?;
+        stream.core.state.borrow_mut().expect_bytes(stream.id);
+        Ok(stream)
+    }
+
+    fn open(enter: impl FnOnce(&Core) -> io::Result<SocketId>) -> io::Result<Self> {
+        let core = core();
+        let id = enter(&core)?;
+        Ok(Self { core, id })
+    }
+
+    /// The next bytes that arrived; an empty chunk is the end of the peer's direction.
+    ///
+    /// # Errors
+    /// Those of recv(2).
+    pub async fn recv(&self) -> io::Result<Chunk> {
+        poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    /// As [`Stream::recv`], for a caller that polls.
+    pub fn poll_recv(&self, context: &mut Context<'_>) -> Poll<io::Result<Chunk>> {
+        let state = &mut *self.core.state.borrow_mut();
+        state
+            .poll_recv(self.id, context)
+            .map_ok(|filled| match filled {
+                None => Chunk { held: None },
+                Some(Filled { buffer, len }) => {
+                    let bytes = NonNull::slice_from_raw_parts(state.address(buffer), len as usize);
+                    Chunk {
+                        held: Some(Held {
+                            core: self.core.clone(),
+                            buffer,
+                            bytes,
+                        }),
+                    }
+                }
+            })
+    }
+
+    /// Waits until the send before has ended, then starts to send a chunk and returns without
+    /// waiting for its end. An error of the send before is told here.
+    ///
+    /// # Errors
+    /// Those of send(2).
+    pub async fn send(&self, chunk: Chunk) -> io::Result<()> {
+        self.sent().await?;
+        self.start_send(chunk);
+        Ok(())
+    }
+
+    /// Waits until everything given to [`Stream::send`] has been taken over by the kernel.
+    ///
+    /// # Errors
+    /// Those of send(2).
+    pub async fn sent(&self) -> io::Result<()> {
+        poll_fn(|context| self.poll_sent(context)).await
+    }
+
+    /// As [`Stream::sent`], for a caller that polls.
+    pub fn poll_sent(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.core.state.borrow_mut().poll_sent(self.id, context)
+    }
+
+    fn start_send(&self, mut chunk: Chunk) {
+        if let Some(held) = chunk.held.take() {
+            let (buffer, len) = held.into_parts();
+            self.core
+                .state
+                .borrow_mut()
+                .start_send(self.id, buffer, 0, len);
+        }
+    }
+
+    /// Ends the sending direction; what was sent before still arrives. Wait for
+    /// [`Stream::sent`] first.
+    pub fn shutdown_write(&self) {
+        self.core.state.borrow_mut().shutdown_write(self.id);
+    }
+
+    /// Closes with a reset, so that the peer cannot take the end for an orderly one.
+    pub fn reset(self) {
+        self.core.state.borrow_mut().reset_on_close(self.id);
+    }
+
+    /// The address of the peer.
+    ///
+    /// # Errors
+    /// Those of getpeername(2): the connection may be gone already.
+    pub fn peer(&self) -> io::Result<SockAddr> {
+        self.core.state.borrow_mut().peer(self.id)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.core.state.borrow_mut().close(self.id);
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stream").field(&self.id).finish()
+    }
+}
+
+/// Bytes that arrived, in a buffer of the pool, which they hold until they are sent or dropped.
+pub struct Chunk {
+    held: Option<Held>,
+}
+
+struct Held {
+    core: Rc<Core>,
+    buffer: BufferId,
+    bytes: NonNull<[u8]>,
+}
+
+impl Held {
+    /// The buffer and how many bytes are in it, without giving the buffer back.
+    fn into_parts(self) -> (BufferId, u32) {
+        let parts = (self.buffer, self.bytes.len() as u32);
+        let held = std::mem::ManuallyDrop::new(self);
+        // SAFETY: the field is read once, and the `Held` it came from is never dropped.
+        drop(unsafe { std::ptr::read(&held.core) });
+        parts
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.core.state.borrow_mut().give_back(self.buffer);
+    }
+}
+
+impl Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.held {
+            // SAFETY: the buffer is leased to this chunk alone, the kernel filled these bytes and
+            // has let go of them, and the pool's memory stays mapped while `core` lives.
+            Some(held) => unsafe { held.bytes.as_ref() },
+            None => &[],
+        }
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Chunk({} bytes)", self.len())
+    }
+}

@@ -1,0 +1,98 @@
+//! Waiting for a moment, and giving up on something when it comes. Timers cost no system call;
+//! they fire up to 5 ms late, never early.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use crate::core::Core;
+use crate::runtime::core;
+use crate::wheel::TimerId;
+
+/// A moment to wait for, which can be moved.
+pub struct Sleep {
+    core: Rc<Core>,
+    id: TimerId,
+}
+
+impl Sleep {
+    /// Until `deadline`.
+    ///
+    /// # Panics
+    /// Outside a runtime's thread.
+    pub fn until(deadline: Instant) -> Self {
+        let core = core();
+        let id = core.state.borrow_mut().wheel.insert(deadline);
+        Self { core, id }
+    }
+
+    /// Moves the moment. Putting it off costs next to nothing.
+    pub fn reset(&self, deadline: Instant) {
+        self.core.state.borrow_mut().wheel.reset(self.id, deadline);
+    }
+
+    /// Whether the moment has come.
+    pub fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self
+            .core
+            .state
+            .borrow_mut()
+            .wheel
+            .poll(self.id, context.waker())
+        {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Waits for the moment.
+    pub async fn wait(&self) {
+        poll_fn(|context| self.poll(context)).await;
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.core.state.borrow_mut().wheel.remove(self.id);
+    }
+}
+
+/// The result of `future`, or `None` when `deadline` came first.
+///
+/// # Panics
+/// Outside a runtime's thread.
+pub async fn timeout<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
+    let sleep = Sleep::until(deadline);
+    match race(future, sleep.wait()).await {
+        Race::First(output) => Some(output),
+        Race::Second(()) => None,
+    }
+}
+
+/// Which of two futures ended.
+#[derive(Debug)]
+pub enum Race<A, B> {
+    /// The first one, or both at once.
+    First(A),
+    /// The second one.
+    Second(B),
+}
+
+/// Runs two futures until one ends, and drops the other.
+pub async fn race<A, B>(
+    first: impl Future<Output = A>,
+    second: impl Future<Output = B>,
+) -> Race<A, B> {
+    let mut first = pin!(first);
+    let mut second = pin!(second);
+    poll_fn(|context| {
+        if let Poll::Ready(output) = first.as_mut().poll(context) {
+            return Poll::Ready(Race::First(output));
+        }
+        second.as_mut().poll(context).map(Race::Second)
+    })
+    .await
+}
