@@ -1,1 +1,90 @@
-//! 
+//! Ringgate's configuration: from the YAML text to a [`Plan`] that cannot be wrong, or to every mistake in it at once.
+//! This is the only room that knows YAML; it opens no socket and starts nothing.
+//!
+//! The way of a file: its text ([`load`], or [`parse`] for a text at hand) → a tree of nodes that know their places
+//! → overrides of the command line put into the tree → one walk against the description of the keys → [`Plan`].
+//! [`schema()`] and [`reference()`] print that description, [`effective()`] prints a plan.
+
+mod decode;
+mod effective;
+mod key;
+mod keys;
+mod mistakes;
+mod near;
+mod node;
+mod overrides;
+mod place;
+mod plan;
+mod read;
+mod reference;
+mod schema;
+mod value;
+mod word;
+mod yaml;
+
+use std::path::Path;
+
+pub use crate::effective::effective;
+pub use crate::mistakes::{Excerpt, Mistake, Mistakes};
+pub use crate::overrides::Override;
+pub use crate::plan::{
+    AccessLog, Address, Admin, Balance, Bind, ConnectionLimit, Health, HealthCheck, HealthPort, Io,
+    Limits, Listener, Log, LogFormat, LogLevel, Plan, Pool, PoolIndex, Server, TimeoutOverrides,
+    Timeouts, Workers,
+};
+pub use crate::reference::reference;
+pub use crate::schema::schema;
+
+use crate::mistakes::Collector;
+use crate::node::Node;
+use crate::place::Source;
+
+/// The plan of the file at `path`, with `overrides` in place of what the file says; later ones win.
+///
+/// # Errors
+/// Every mistake of the file and the overrides, or the one that kept the file from being read.
+pub fn load(path: &Path, overrides: &[Override]) -> Result<Plan, Mistakes> {
+    let name = path.display().to_string();
+    parse(&name, &read::text(path, &name)?, overrides)
+}
+
+/// The plan of `text`, which mistakes call `name`, with `overrides` in place of what it says; later ones win.
+///
+/// # Errors
+/// Every mistake of the text and the overrides.
+pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Plan, Mistakes> {
+    let file = Source {
+        name: name.to_owned(),
+        text: text.to_owned(),
+        has_lines: true,
+    };
+    let sources: Vec<Source> = std::iter::once(file)
+        .chain(overrides.iter().map(Override::source))
+        .collect();
+    let mut mistakes = Collector::new(&sources);
+    let plan = tree(&sources, overrides, &mut mistakes)
+        .and_then(|root| decode::decode(&root, &mut mistakes));
+    match (plan, mistakes.finish()) {
+        (_, Some(mistakes)) => Err(mistakes),
+        (Some(plan), None) => Ok(plan),
+        (None, None) => unreachable!("there is no plan only after a mistake was added"),
+    }
+}
+
+/// The tree of the file with the overrides in it; `None` when the file is not YAML.
+fn tree(sources: &[Source], overrides: &[Override], mistakes: &mut Collector<'_>) -> Option<Node> {
+    let (root, mut findings) = match yaml::parse(&sources[0], 0, 0) {
+        Ok(document) => (Some(document.root), document.findings),
+        Err(findings) => (None, findings),
+    };
+    let root = root.map(|mut root| {
+        for (index, (source, over)) in sources.iter().skip(1).zip(overrides).enumerate() {
+            findings.extend(over.apply(&mut root, source, index + 1));
+        }
+        root
+    });
+    findings
+        .into_iter()
+        .for_each(|finding| mistakes.add(finding));
+    root
+}

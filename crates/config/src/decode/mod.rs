@@ -1,0 +1,37 @@
+//! From the tree of nodes to the plan: one walk that gathers every mistake. Each kind of block has its file; this
+//! one ties them together. It never stops at the first mistake, and gives no plan when there is one.
+
+mod fields;
+mod listeners;
+mod overlap;
+mod pools;
+mod process;
+
+pub(crate) use self::pools::SERVERS_MAX;
+use crate::mistakes::Collector;
+use crate::node::Node;
+use crate::plan::Plan;
+
+/// The plan that `root` describes; `None` when a mistake was added to `mistakes`.
+pub(crate) fn decode(root: &Node, mistakes: &mut Collector<'_>) -> Option<Plan> {
+    let mut decoder = fields::Decoder::new(mistakes);
+    let top = decoder.top(root);
+    let process = process::decode(&mut decoder, &top);
+    let pools = pools::decode(&mut decoder, &top);
+    let listeners = listeners::decode(&mut decoder, &top, &pools.names, process.timeouts);
+    overlap::check(&mut decoder, &listeners.bound, &process.doors);
+    if decoder.found_any() {
+        return None;
+    }
+    Some(Plan {
+        workers: process.workers,
+        io: process.io,
+        admin: process.doors.admin,
+        log: process.log,
+        limits: process.limits,
+        drain: process.drain,
+        timeouts: process.timeouts,
+        listeners: listeners.listeners,
+        pools: pools.pools,
+    })
+}

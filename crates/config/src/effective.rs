@@ -1,0 +1,170 @@
+//! A plan as a file again, with every default filled in. It loads to an equal plan; it never prints a secret,
+//! because a plan holds none.
+
+use crate::plan::{
+    AccessLog, ConnectionLimit, Health, HealthCheck, HealthPort, Listener, Plan, Pool, Server,
+    Timeouts, Workers,
+};
+use crate::value::duration_text;
+
+/// The file, with all defaults filled in, that gives `plan`.
+#[must_use]
+pub fn effective(plan: &Plan) -> String {
+    let mut text = process(plan);
+    text.push_str("listeners:\n");
+    plan.listeners
+        .iter()
+        .for_each(|listener| text.push_str(&self::listener(plan, listener)));
+    text.push_str("pools:\n");
+    plan.pools
+        .iter()
+        .for_each(|pool| text.push_str(&self::pool(pool)));
+    text
+}
+
+fn process(plan: &Plan) -> String {
+    let workers = match plan.workers {
+        Workers::Auto => "auto".to_owned(),
+        Workers::Exactly(count) => count.to_string(),
+    };
+    let connections = match plan.limits.connections {
+        ConnectionLimit::Auto => "auto".to_owned(),
+        ConnectionLimit::Exactly(count) => count.to_string(),
+    };
+    let access = match &plan.log.access {
+        AccessLog::Off => "off".to_owned(),
+        AccessLog::Stdout => "stdout".to_owned(),
+        AccessLog::File(path) => quoted(&path.display().to_string()),
+    };
+    let socket = quoted(&plan.admin.socket.display().to_string());
+    let http = plan
+        .admin
+        .http
+        .map_or("off".to_owned(), |addr| quoted(&addr.to_string()));
+    let timeouts = clocks(&plan.timeouts);
+    let drain = duration_text(plan.drain);
+    format!(
+        "workers: {workers}\n\
+         io: {io}\n\
+         admin: {{ socket: {socket}, http: {http} }}\n\
+         log: {{ level: {level}, access: {access}, format: {format} }}\n\
+         limits: {{ connections: {connections} }}\n\
+         timeouts: {{ {timeouts}, drain: {drain} }}\n",
+        io = plan.io,
+        level = plan.log.level,
+        format = plan.log.format,
+    )
+}
+
+fn listener(plan: &Plan, listener: &Listener) -> String {
+    let binds: Vec<String> = listener
+        .binds
+        .iter()
+        .map(|bind| quoted(&bind.to_string()))
+        .collect();
+    let bind = match binds.as_slice() {
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
+    };
+    format!(
+        "  {name}:\n    bind: {bind}\n    pool: {pool}\n    timeouts: {{ {timeouts} }}\n",
+        name = key(&listener.name),
+        pool = key(&plan.pool(listener.pool).name),
+        timeouts = clocks(&listener.timeouts),
+    )
+}
+
+fn pool(pool: &Pool) -> String {
+    let mut text = format!(
+        "  {}:\n    balance: {}\n    servers:\n",
+        key(&pool.name),
+        pool.balance
+    );
+    pool.servers
+        .iter()
+        .for_each(|server| text.push_str(&self::server(server)));
+    match &pool.health {
+        Health::Off => text.push_str("    health: off\n"),
+        Health::Connect(check) => text.push_str(&health(check)),
+    }
+    let set = [
+        ("connect", pool.timeouts.connect),
+        ("idle", pool.timeouts.idle),
+        ("half_closed", pool.timeouts.half_closed),
+    ];
+    let set: Vec<String> = set
+        .iter()
+        .filter_map(|(key, clock)| clock.map(|clock| format!("{key}: {}", duration_text(clock))))
+        .collect();
+    if !set.is_empty() {
+        text.push_str(&format!("    timeouts: {{ {} }}\n", set.join(", ")));
+    }
+    text
+}
+
+/// The name is left out when it is the address, which a name could not spell.
+fn server(server: &Server) -> String {
+    let address = server.address.to_string();
+    let name = if server.name == address {
+        String::new()
+    } else {
+        format!(", name: {}", quoted(&server.name))
+    };
+    format!(
+        "      - {{ address: {}{name}, weight: {} }}\n",
+        quoted(&address),
+        server.weight
+    )
+}
+
+fn health(check: &HealthCheck) -> String {
+    let port = match check.port {
+        HealthPort::Server => String::new(),
+        HealthPort::Exactly(port) => format!(", port: {port}"),
+    };
+    format!(
+        "    health: {{ interval: {}, timeout: {}, rise: {}, fall: {}{port} }}\n",
+        duration_text(check.interval),
+        duration_text(check.timeout),
+        check.rise,
+        check.fall,
+    )
+}
+
+fn clocks(timeouts: &Timeouts) -> String {
+    format!(
+        "connect: {}, idle: {}, half_closed: {}",
+        duration_text(timeouts.connect),
+        duration_text(timeouts.idle),
+        duration_text(timeouts.half_closed),
+    )
+}
+
+/// A name; in quotes when YAML would not read it as a word (`-`, `null`, `1.5`).
+fn key(name: &str) -> String {
+    let is_word = name.starts_with(|first: char| first.is_ascii_alphabetic());
+    if is_word && !name.eq_ignore_ascii_case("null") {
+        name.to_owned()
+    } else {
+        quoted(name)
+    }
+}
+
+/// A double-quoted scalar (YAML 1.2.2 §7.3.1).
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            '\u{feff}' | '\u{2028}' | '\u{2029}' => quoted.push_str(&escaped(character)),
+            _ if character.is_control() => quoted.push_str(&escaped(character)),
+            _ => quoted.push(character),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn escaped(character: char) -> String {
+    format!("\\u{:04x}", u32::from(character))
+}

@@ -1,0 +1,168 @@
+//! How a key is described: its form and bounds, what holds when it is not set, its meaning. The description itself
+//! is keys.rs; here is only what one can say about any key.
+
+use std::time::Duration;
+
+use crate::value::{NAME_MAX, duration_text};
+use crate::word::Word;
+
+/// One key of a block.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// As it is written.
+    pub(crate) name: &'static str,
+    /// What its value looks like.
+    pub(crate) shape: Shape,
+    /// What holds when it is not set.
+    pub(crate) absent: Absent,
+    /// Its meaning, in sentences.
+    pub(crate) doc: &'static str,
+    /// What other products call it; answered with "did you mean".
+    pub(crate) also: &'static [&'static str],
+}
+
+/// What holds when a key is not set.
+#[derive(Debug)]
+pub(crate) enum Absent {
+    /// That is a mistake.
+    Mistake,
+    /// This value, as it would be written.
+    Value(&'static str),
+    /// What this clause says.
+    Otherwise(&'static str),
+    /// The defaults of the keys in its block.
+    Defaults,
+}
+
+/// What a value looks like.
+#[derive(Debug)]
+pub(crate) enum Shape {
+    /// A whole number and a unit.
+    Duration {
+        /// The shortest.
+        least: Duration,
+        /// The longest.
+        most: Duration,
+    },
+    /// A whole number.
+    Integer {
+        /// The smallest.
+        least: u32,
+        /// The largest.
+        most: u32,
+    },
+    /// `auto` or a whole number.
+    AutoOrInteger {
+        /// The smallest.
+        least: u32,
+        /// The largest.
+        most: u32,
+    },
+    /// One of a list of words.
+    Word {
+        /// The list.
+        words: &'static [Word],
+        /// The words of the contract that do not work yet.
+        later: &'static [&'static str],
+    },
+    /// The absolute path of a unix socket.
+    SocketPath,
+    /// `stdout`, `off` or the absolute path of a file.
+    AccessLog,
+    /// `off` or an IP address and port.
+    HttpDoor,
+    /// An address to accept on, or a list of them.
+    Binds,
+    /// The address of a server.
+    Address,
+    /// The name of a pool of the file.
+    PoolName,
+    /// A name that is given here.
+    Name,
+    /// A list of addresses and server blocks.
+    Servers,
+    /// A block of keys.
+    Block(&'static Block),
+    /// `off` or a block of keys.
+    OffOr(&'static Block),
+    /// A block per name.
+    Named(&'static Block),
+    /// A block per name, or for a pool its list of servers alone.
+    NamedOrServers(&'static Block),
+}
+
+impl Shape {
+    /// One clause that says what is expected; part of many mistakes.
+    pub(crate) fn expected(&self) -> String {
+        format!("expected {}", self.form())
+    }
+
+    /// What a value looks like, as a clause.
+    pub(crate) fn form(&self) -> String {
+        match self {
+            Self::Duration { least, most } => {
+                let (least, most) = (duration_text(*least), duration_text(*most));
+                format!("a duration from {least} to {most}, such as 500ms, 2s, 1m or 1h")
+            }
+            Self::Integer { least, most } => format!("a whole number from {least} to {most}"),
+            Self::AutoOrInteger { least, most } => {
+                format!("`auto` or a whole number from {least} to {most}")
+            }
+            Self::Word { words, .. } => {
+                format!(
+                    "one of: {}",
+                    words
+                        .iter()
+                        .map(|word| word.text)
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                )
+            }
+            Self::SocketPath => "the absolute path of a unix socket".to_owned(),
+            Self::AccessLog => "`stdout`, `off` or the absolute path of a file".to_owned(),
+            Self::HttpDoor => {
+                "`off` or an IP address and a port, such as 127.0.0.1:9900".to_owned()
+            }
+            Self::Binds => "an address such as \":443\", or a list of them".to_owned(),
+            Self::Address => "an address such as 10.0.0.1:80".to_owned(),
+            Self::PoolName => "the name of a pool".to_owned(),
+            Self::Name => format!("1 to {NAME_MAX} of the characters A-Z a-z 0-9 _ . -"),
+            Self::Servers => "a list of servers, such as [10.0.0.1:80, 10.0.0.2:80]".to_owned(),
+            Self::Block(block) => format!("a block with the keys: {}", block.key_list()),
+            Self::OffOr(block) => format!("`off` or a block with the keys: {}", block.key_list()),
+            Self::Named(block) => format!("a name for each {}, with a block below it", block.what),
+            Self::NamedOrServers(block) => {
+                format!(
+                    "a name for each {}, with its servers or a block below it",
+                    block.what
+                )
+            }
+        }
+    }
+}
+
+/// A set of keys that stand together.
+#[derive(Debug)]
+pub(crate) struct Block {
+    /// What it describes, without an article.
+    pub(crate) what: &'static str,
+    /// How a path to it is written in the reference; empty at the top.
+    pub(crate) path: &'static str,
+    /// Its meaning, in sentences.
+    pub(crate) doc: &'static str,
+    /// Its keys.
+    pub(crate) keys: &'static [&'static Key],
+    /// Keys that belong elsewhere, and where.
+    pub(crate) elsewhere: &'static [(&'static str, &'static str)],
+}
+
+impl Block {
+    /// Its keys as a mistake lists them.
+    pub(crate) fn key_list(&self) -> String {
+        self.keys
+            .iter()
+            .map(|key| key.name)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}

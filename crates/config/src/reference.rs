@@ -1,0 +1,125 @@
+//! The reference of the file for people, docs/configuration.md, made from the description of the keys. It holds
+//! nothing that is not there, but for the few sentences around the tables.
+
+use crate::key::{Absent, Block, Key, Shape};
+use crate::keys::BLOCKS;
+use crate::value::duration_text;
+
+const INTRODUCTION: &str = r#"# Configuration
+
+<!-- Made from crates/config/src/keys.rs by `cargo run -p ringgate-config --example reference > docs/configuration.md`. -->
+
+One YAML file, `/etc/ringgate/ringgate.yaml`; `-c FILE` names another. `ringgate check` says every mistake in it at
+once, `ringgate check --effective` prints it with all defaults filled in, and `ringgate schema` prints its JSON Schema.
+The shortest useful file:
+
+```yaml
+listeners:
+  db: { bind: ":5432", pool: db }
+pools:
+  db: [10.0.0.1:5432, 10.0.0.2:5432]
+```
+
+- An unknown key is a mistake, and so is a key that is set twice.
+- A **duration** is a whole number and one unit: `500ms`, `2s`, `1m`, `1h`.
+- An **address** is an IP address and a port, `10.0.0.1:80`, or `unix:` and an absolute path. In quotes where YAML asks
+  for it: `"[fd00::1]:80"`, `":443"`.
+- `--set KEY.PATH=VALUE` on the command line wins over the file, and the last one over the ones before it:
+  `--set timeouts.idle=1h --set pools.db.balance=least_conn`. It cannot reach into a list.
+"#;
+
+/// The text of docs/configuration.md.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = INTRODUCTION.to_owned();
+    BLOCKS
+        .iter()
+        .for_each(|block| text.push_str(&section(block)));
+    text
+}
+
+fn section(block: &Block) -> String {
+    let heading = if block.path.is_empty() {
+        "The top of the file".to_owned()
+    } else {
+        format!("`{}`", block.path)
+    };
+    let rows: String = block.keys.iter().map(|key| row(key)).collect();
+    let words: String = block.keys.iter().map(|key| word_list(key)).collect();
+    let doc = block.doc;
+    format!(
+        "\n## {heading}\n\n{doc}\n\n| key | value | when not set | meaning |\n|---|---|---|---|\n{rows}{words}"
+    )
+}
+
+fn row(key: &Key) -> String {
+    format!(
+        "| `{}` | {} | {} | {} |\n",
+        key.name,
+        value(&key.shape),
+        absent(&key.absent),
+        key.doc
+    )
+}
+
+fn absent(absent: &Absent) -> String {
+    match absent {
+        Absent::Mistake => "**mandatory**".to_owned(),
+        Absent::Value(text) => format!("`{text}`"),
+        Absent::Otherwise(clause) => (*clause).to_owned(),
+        Absent::Defaults => "the defaults of its keys".to_owned(),
+    }
+}
+
+fn value(shape: &Shape) -> String {
+    match shape {
+        Shape::Duration { least, most } => format!(
+            "duration, {} to {}",
+            duration_text(*least),
+            duration_text(*most)
+        ),
+        Shape::Integer { least, most } => format!("{least} to {most}"),
+        Shape::AutoOrInteger { least, most } => format!("`auto`, or {least} to {most}"),
+        Shape::Word { words, .. } => words
+            .iter()
+            .map(|word| format!("`{}`", word.text))
+            .collect::<Vec<_>>()
+            .join(", "),
+        Shape::SocketPath => "absolute path".to_owned(),
+        Shape::AccessLog => "`stdout`, `off` or an absolute path".to_owned(),
+        Shape::HttpDoor => "`off`, or IP address and port".to_owned(),
+        Shape::Binds => "address, or a list of addresses".to_owned(),
+        Shape::Address => "address".to_owned(),
+        Shape::PoolName => "name of a pool".to_owned(),
+        Shape::Name => "name".to_owned(),
+        Shape::Servers => "list of addresses and [server blocks](#poolsnameservers)".to_owned(),
+        Shape::Block(block) => format!("[block]({})", anchor(block)),
+        Shape::OffOr(block) => format!("`off`, or [block]({})", anchor(block)),
+        Shape::Named(block) => format!("[block]({}) per name", anchor(block)),
+        Shape::NamedOrServers(block) => {
+            format!("[block]({}) or list of servers per name", anchor(block))
+        }
+    }
+}
+
+/// The meaning of every word of a key that has a list of them.
+fn word_list(key: &Key) -> String {
+    let Shape::Word { words, .. } = &key.shape else {
+        return String::new();
+    };
+    let lines: String = words
+        .iter()
+        .map(|word| format!("- `{}`: {}\n", word.text, word.doc.trim()))
+        .collect();
+    format!("\n`{}`:\n\n{lines}", key.name)
+}
+
+/// The anchor that a Markdown heading gets: lower case, without what is not a letter, digit or `-`.
+fn anchor(block: &Block) -> String {
+    let kept = block
+        .path
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric())
+        .collect::<String>();
+    format!("#{}", kept.to_lowercase())
+}

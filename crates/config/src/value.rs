@@ -1,0 +1,380 @@
+//! From the text of a scalar to a value: durations, numbers, words, addresses, paths, names. Each either gives a
+//! value that cannot be wrong or says what is wrong and how to write it; none looks at anything but its text.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::key::{Key, Shape};
+use crate::near::nearest;
+use crate::plan::{AccessLog, Address, Bind};
+
+/// The longest path of a unix socket: `sun_path` has 108 bytes, and the last is NUL (unix(7)).
+const SUN_PATH_MAX: usize = 107;
+
+/// The longest path of a file (`PATH_MAX`, with its NUL).
+const PATH_MAX: usize = 4095;
+
+/// The longest name of a listener, pool or server.
+pub(crate) const NAME_MAX: usize = 64;
+
+/// The longest part of a wrong text that a mistake repeats, in characters.
+const SHOWN_MAX: usize = 60;
+
+/// Why a text is not a value of its key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// What is wrong, in one clause.
+    pub(crate) what: String,
+    /// What helps to mend it.
+    pub(crate) advice: Vec<String>,
+}
+
+impl Wrong {
+    fn new(what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            advice: vec![advice.into()],
+        }
+    }
+}
+
+/// A text between backticks, cut when it is long, without control characters.
+pub(crate) fn shown(text: &str) -> String {
+    let mut cut: String = text
+        .chars()
+        .take(SHOWN_MAX)
+        .map(|c| if c.is_control() { '·' } else { c })
+        .collect();
+    if text.chars().nth(SHOWN_MAX).is_some() {
+        cut.push('…');
+    }
+    format!("`{cut}`")
+}
+
+/// A whole number and one unit: `500ms`, `2s`, `1m`, `1h`, within the bounds of `key`.
+pub(crate) fn duration(text: &str, key: &Key) -> Result<Duration, Wrong> {
+    let not_one = || format!("{} is not a duration", shown(text));
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "" if !number.is_empty() && number.len() < 10 => {
+            return Err(Wrong::new(
+                not_one(),
+                format!("write the unit: {number}ms, {number}s, {number}m or {number}h"),
+            ));
+        }
+        _ => 0,
+    };
+    if unit_ms == 0 || number.is_empty() {
+        return Err(Wrong::new(
+            not_one(),
+            "expected a whole number and one unit, such as 500ms, 2s, 1m or 1h",
+        ));
+    }
+    let length = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit_ms))
+        .map(Duration::from_millis);
+    let within = |length: &Duration| match &key.shape {
+        Shape::Duration { least, most } => (*least..=*most).contains(length),
+        _ => true,
+    };
+    length.filter(within).ok_or_else(|| {
+        Wrong::new(
+            format!("{} is out of bounds", shown(text)),
+            key.shape.expected(),
+        )
+    })
+}
+
+/// A duration as the file writes it, in the largest unit that gives a whole number.
+pub(crate) fn duration_text(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let (number, unit) = match ms {
+        0 => (0, "s"),
+        _ if ms.is_multiple_of(3_600_000) => (ms / 3_600_000, "h"),
+        _ if ms.is_multiple_of(60_000) => (ms / 60_000, "m"),
+        _ if ms.is_multiple_of(1000) => (ms / 1000, "s"),
+        _ => (ms, "ms"),
+    };
+    format!("{number}{unit}")
+}
+
+/// A whole number within the bounds of `key`.
+pub(crate) fn integer<T: TryFrom<u32>>(text: &str, key: &Key) -> Result<T, Wrong> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Wrong::new(
+            format!("{} is not a whole number", shown(text)),
+            key.shape.expected(),
+        ));
+    }
+    let within = |number: &u32| match &key.shape {
+        Shape::Integer { least, most } | Shape::AutoOrInteger { least, most } => {
+            (*least..=*most).contains(number)
+        }
+        _ => true,
+    };
+    let number = text
+        .parse()
+        .ok()
+        .filter(within)
+        .and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| {
+        Wrong::new(
+            format!("{} is out of bounds", shown(text)),
+            key.shape.expected(),
+        )
+    })
+}
+
+/// `auto` (`None`), or a whole number within the bounds of `key`.
+pub(crate) fn auto_or_integer<T: TryFrom<u32>>(text: &str, key: &Key) -> Result<Option<T>, Wrong> {
+    match text {
+        "auto" => Ok(None),
+        _ => integer(text, key).map(Some),
+    }
+}
+
+/// Why `text` is not one of the words of `key`.
+pub(crate) fn no_word(text: &str, key: &Key) -> Wrong {
+    let mut wrong = Wrong::new(
+        format!("{} is not a value of `{}`", shown(text), key.name),
+        key.shape.expected(),
+    );
+    let Shape::Word { words, later } = &key.shape else {
+        return wrong;
+    };
+    if later.contains(&text) {
+        wrong.what = format!("`{text}` is not available yet");
+    } else if let Some(near) = nearest(text, words.iter().map(|word| word.text)) {
+        wrong.advice.push(format!("did you mean `{near}`?"));
+    }
+    wrong
+}
+
+/// `1.2.3.4:443`, `[::]:443`, `:443` (both families) or `unix:/path`.
+pub(crate) fn bind(text: &str) -> Result<Bind, Wrong> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return socket_path(path).map(Bind::Unix);
+    }
+    if let Some(port) = text.strip_prefix(':')
+        && !port.contains(':')
+    {
+        let addr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), self::port(port)?);
+        return Ok(Bind::Ip {
+            addr,
+            dual_stack: true,
+        });
+    }
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let advice = format!(
+            "expected an address and a port; for all addresses write \":{}\"",
+            cut(text)
+        );
+        return Err(Wrong::new(
+            format!("{} has no address", shown(text)),
+            advice,
+        ));
+    }
+    let addr = ip_and_port(
+        text,
+        "such as \":443\", 127.0.0.1:443, \"[::1]:443\" or unix:/path",
+    )?;
+    Ok(Bind::Ip {
+        addr: not_mapped(addr, text)?,
+        dual_stack: false,
+    })
+}
+
+/// `10.0.0.1:80`, `[fd00::1]:80` or `unix:/path`: something that can be connected to.
+pub(crate) fn address(text: &str) -> Result<Address, Wrong> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return socket_path(path).map(Address::Unix);
+    }
+    let addr = not_mapped(
+        ip_and_port(text, "such as 10.0.0.1:80, \"[fd00::1]:80\" or unix:/path")?,
+        text,
+    )?;
+    let broadcast = addr.ip() == IpAddr::V4(Ipv4Addr::BROADCAST);
+    if addr.ip().is_unspecified() || addr.ip().is_multicast() || broadcast {
+        let what = format!("{} is not the address of one server", shown(text));
+        return Err(Wrong::new(
+            what,
+            "expected the address that the server itself listens on, such as 127.0.0.1:80",
+        ));
+    }
+    Ok(Address::Ip(addr))
+}
+
+/// `off` (`None`), or the address and port of the read-only HTTP door.
+pub(crate) fn http_door(text: &str) -> Result<Option<SocketAddr>, Wrong> {
+    if text == "off" {
+        return Ok(None);
+    }
+    if let Some(port) = text.strip_prefix(':') {
+        let advice = format!(
+            "write 0.0.0.0:{0} or \"[::]:{0}\" to open it to the network",
+            cut(port)
+        );
+        return Err(Wrong::new(
+            format!("{} has no address", shown(text)),
+            advice,
+        ));
+    }
+    let addr = ip_and_port(text, "such as 127.0.0.1:9900, or `off`")?;
+    not_mapped(addr, text).map(Some)
+}
+
+/// `stdout`, `off` or the absolute path of a file.
+pub(crate) fn access_log(text: &str) -> Result<AccessLog, Wrong> {
+    match text {
+        "stdout" => Ok(AccessLog::Stdout),
+        "off" => Ok(AccessLog::Off),
+        _ if text.starts_with('/') => path(text, PATH_MAX).map(AccessLog::File),
+        _ => {
+            let mut wrong = Wrong::new(
+                format!("{} is not a place for the access log", shown(text)),
+                "expected `stdout`, `off` or the absolute path of a file",
+            );
+            if let Some(near) = nearest(text, ["stdout", "off"]) {
+                wrong.advice.push(format!("did you mean `{near}`?"));
+            }
+            Err(wrong)
+        }
+    }
+}
+
+/// The absolute path of a unix socket, short enough for the kernel.
+pub(crate) fn socket_path(text: &str) -> Result<PathBuf, Wrong> {
+    path(text, SUN_PATH_MAX)
+}
+
+/// A name of a listener, pool or server; `whose` is that word.
+pub(crate) fn name<'a>(text: &'a str, whose: &str) -> Result<&'a str, Wrong> {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    if !text.is_empty() && text.len() <= NAME_MAX && text.bytes().all(valid) {
+        return Ok(text);
+    }
+    let advice = format!("expected 1 to {NAME_MAX} of the characters A-Z a-z 0-9 _ . -");
+    Err(Wrong::new(
+        format!("{} cannot be the name of a {whose}", shown(text)),
+        advice,
+    ))
+}
+
+fn path(text: &str, bytes_max: usize) -> Result<PathBuf, Wrong> {
+    if !text.starts_with('/') {
+        return Err(Wrong::new(
+            format!("{} is not an absolute path", shown(text)),
+            "expected a path that begins with /",
+        ));
+    }
+    if text.contains('\0') || text.ends_with('/') {
+        return Err(Wrong::new(
+            format!("{} cannot be the path of a file", shown(text)),
+            "expected a path such as /run/x.sock",
+        ));
+    }
+    if text.len() > bytes_max {
+        let what = format!("this path has {} bytes", text.len());
+        return Err(Wrong::new(
+            what,
+            format!("expected at most {bytes_max} bytes"),
+        ));
+    }
+    Ok(PathBuf::from(text))
+}
+
+fn ip_and_port(text: &str, examples: &str) -> Result<SocketAddr, Wrong> {
+    let wrong = |what: &str| {
+        Wrong::new(
+            format!("{} {what}", shown(text)),
+            format!("expected an IP address and a port, {examples}"),
+        )
+    };
+    if let Ok(addr) = text.parse::<SocketAddr>() {
+        return match addr.port() {
+            0 => Err(port_out_of_bounds("0")),
+            _ => Ok(addr),
+        };
+    }
+    if text.starts_with('/') {
+        return Err(Wrong::new(
+            format!("{} is a path", shown(text)),
+            format!("write unix:{}", cut(text)),
+        ));
+    }
+    if let Some((scheme, _)) = text.split_once("://") {
+        return Err(wrong(&format!("begins with `{}://`", cut(scheme))));
+    }
+    if text.parse::<Ipv4Addr>().is_ok()
+        || text
+            .strip_prefix('[')
+            .and_then(|text| text.strip_suffix(']'))
+            .is_some()
+    {
+        return Err(wrong("has no port"));
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Err(wrong(
+            "is an IPv6 address without brackets around it and a port after them",
+        ));
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err(wrong("is not an address and a port"));
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if host.parse::<Ipv4Addr>().is_ok() || (host != bare && bare.parse::<Ipv6Addr>().is_ok()) {
+        self::port(port)?;
+    }
+    let mut wrong = wrong("does not begin with an IP address");
+    if bare.bytes().any(|byte| byte.is_ascii_alphabetic()) && !bare.contains(':') {
+        wrong
+            .advice
+            .push("names that have to be looked up are not available yet".into());
+    }
+    Err(wrong)
+}
+
+fn port(text: &str) -> Result<u16, Wrong> {
+    match text.parse::<u16>() {
+        Ok(port) if port > 0 && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(port),
+        _ if text.is_empty() => Err(Wrong::new(
+            "there is no port after the colon",
+            "expected a port from 1 to 65535",
+        )),
+        _ => Err(port_out_of_bounds(text)),
+    }
+}
+
+fn port_out_of_bounds(text: &str) -> Wrong {
+    Wrong::new(
+        format!("{} is not a port", shown(text)),
+        "expected a port from 1 to 65535",
+    )
+}
+
+fn not_mapped(addr: SocketAddr, text: &str) -> Result<SocketAddr, Wrong> {
+    match addr.ip().to_canonical() {
+        IpAddr::V4(ip) if addr.is_ipv6() => {
+            let what = format!("{} is an IPv4 address written as IPv6", shown(text));
+            Err(Wrong::new(what, format!("write {ip}:{}", addr.port())))
+        }
+        _ => Ok(addr),
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars()
+        .take(SHOWN_MAX)
+        .filter(|c| !c.is_control())
+        .collect()
+}

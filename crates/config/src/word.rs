@@ -1,0 +1,98 @@
+//! The closed lists of words that a key accepts: each list is one enum, and the same words are parsed, printed,
+//! listed in mistakes, in the schema and in the reference. It never holds a word that Ringgate does not act on.
+
+/// Declares an enum whose variants are the words of a key.
+macro_rules! words {
+    ($(#[$about:meta])* $name:ident { $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl $name {
+            /// Every value, in the order in which they are listed to the operator.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The words of the file, in the order of [`Self::ALL`].
+            pub(crate) const WORDS: &'static [Word] = &[$(Word { text: $word, doc: concat!($($doc),+) }),+];
+
+            /// The word in the file, on the command line, in the log and in a label.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            /// The value that `word` stands for; `None` when it is not in the list.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.word() == word)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+    };
+}
+
+/// One word of a list with its meaning.
+#[derive(Debug)]
+pub(crate) struct Word {
+    /// As it is written in the file.
+    pub(crate) text: &'static str,
+    /// Its meaning in one sentence.
+    pub(crate) doc: &'static str,
+}
+
+words! {
+    /// How a pool chooses the server of a new connection.
+    Balance {
+        /// Each server in turn, as often as its weight says.
+        RoundRobin = "round_robin",
+        /// The server with the fewest connections for its weight.
+        LeastConn = "least_conn",
+        /// The less busy of two servers drawn at random.
+        P2c = "p2c",
+        /// A server drawn at random, by weight.
+        Random = "random",
+    }
+}
+
+words! {
+    /// How a worker talks to the kernel.
+    Io {
+        /// The best that this kernel really offers.
+        Auto = "auto",
+        /// io_uring; the start fails with the cause when the kernel refuses it.
+        Uring = "uring",
+    }
+}
+
+words! {
+    /// The least severe event that the process log still shows.
+    LogLevel {
+        /// Only what stopped something from working.
+        Error = "error",
+        /// Also what will soon stop something from working.
+        Warn = "warn",
+        /// Also starts, stops and changes of state.
+        Info = "info",
+        /// Also what helps to follow one connection.
+        Debug = "debug",
+        /// Everything; slow.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// The form of a log line.
+    LogFormat {
+        /// One JSON object per line.
+        Json = "json",
+        /// `key=value` pairs for people.
+        Text = "text",
+    }
+}
