@@ -11,6 +11,7 @@
 mod buffers;
 mod core;
 mod driver;
+mod given;
 mod inbox;
 mod listener;
 mod operation;
@@ -23,6 +24,7 @@ mod time;
 mod uring;
 mod wheel;
 
+pub use given::given_sockets;
 pub use inbox::{Inbox, Sender, inbox};
 pub use listener::{Listener, ListeningSocket, SocketFile};
 pub use runtime::{Options, Runtime, StartError, buffers_waits, now, spawn};

@@ -80,9 +80,7 @@ impl Runtime {
             core: Rc::new(Core::new(driver, buffers)),
         });
         CURRENT.set(Some(inner.clone()));
-        Ok(Self {
-            inner,
-        })
+        Ok(Self { inner })
     }
 
     /// What the driver is and which abilities it found, for people.

@@ -193,7 +193,7 @@ impl Wheel {
         let level = (0..LEVELS - 1)
             .find(|level| {
                 let shift = SLOT_BITS * *level as u32;
-                (deadline >> shift) - (self.elapsed >> shift) <= SLOTS as u64 - 1
+                (deadline >> shift) - (self.elapsed >> shift) < SLOTS as u64
             })
             .unwrap_or(LEVELS - 1);
         let shift = SLOT_BITS * level as u32;

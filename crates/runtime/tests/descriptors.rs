@@ -1,5 +1,7 @@
 //! What the runtime opens it closes. The tests count this process's descriptors, so they take turns.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Mutex;

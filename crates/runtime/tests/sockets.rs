@@ -1,6 +1,8 @@
 //! The runtime against the kernel: what is sent arrives, what is dropped is released, and what
 //! runs out is waited for.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

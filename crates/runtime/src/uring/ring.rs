@@ -120,12 +120,13 @@ impl Ring {
     /// What the entry points to must stay valid until its last completion.
     pub(super) unsafe fn push(&mut self, entry: squeue::Entry) {
         if self.backlog.is_empty() {
-            // SAFETY: the caller's promise is the one that `push` asks for, here and below.
+            // SAFETY: the caller's promise is the one that `push` asks for.
             if unsafe { self.queues.submissions.push(&entry) }.is_ok() {
                 return;
             }
             // An error of the ring itself comes again from the next turn, which reports it.
             let _ = self.enter(Wait::Not);
+            // SAFETY: as above.
             if unsafe { self.queues.submissions.push(&entry) }.is_ok() {
                 return;
             }

@@ -1,0 +1,69 @@
+//! Takes connections from one listening socket and admits them or turns them away, until the
+//! worker drains. When descriptors run out it pauses and goes on by itself.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use ringgate_runtime::{Listener, Sleep, Stream, now, race, spawn};
+
+use crate::connection;
+use crate::reason::Reason;
+use crate::session::{Client, Ending, Session};
+use crate::snapshot::ListenerId;
+use crate::worker::Local;
+
+/// How long accepting pauses when descriptors or memory ran out.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a draining listener still takes connections whose handshake has begun, while new ones
+/// are refused: more than most round trips.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(200);
+
+/// Accepts until the worker drains; then takes what has begun, and closes the listener.
+pub(crate) async fn accept(local: Rc<Local>, id: ListenerId, listener: Listener) {
+    race(accept_all(&local, id, &listener), local.draining.heard()).await;
+    listener.refuse_new();
+    let last = Sleep::until(now() + LAST_HANDSHAKES);
+    let over = race(last.wait(), local.cut.heard());
+    race(accept_all(&local, id, &listener), over).await;
+    for stream in listener.finish().await {
+        admit(&local, id, stream);
+    }
+}
+
+async fn accept_all(local: &Rc<Local>, id: ListenerId, listener: &Listener) {
+    loop {
+        match listener.accept().await {
+            Ok(stream) => admit(local, id, stream),
+            // The client gave up while it waited in the queue (accept(2)).
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(_) => {
+                local.counters().accept_pauses.add(1);
+                Sleep::until(now() + PAUSE).wait().await;
+            }
+        }
+    }
+}
+
+/// Lets a connection in when the process may hold one more, otherwise resets it.
+fn admit(local: &Rc<Local>, id: ListenerId, stream: Stream) {
+    let snapshot = local.snapshot();
+    let client = local.log.is_some().then(|| Client::of(stream.peer()));
+    let session = Session::new(local.id, &snapshot, id, client);
+    let counters = session.listener.counters.of(local.id);
+    if local.shared.connections.fetch_add(1, Relaxed) >= snapshot.connections_max {
+        local.shared.connections.fetch_sub(1, Relaxed);
+        counters.rejected.of(Reason::LimitConnections).add(1);
+        if let Some(log) = &local.log {
+            log.write(&session, Ending::ours(Reason::LimitConnections));
+        }
+        stream.reset();
+        return;
+    }
+    counters.connections.add(1);
+    counters.active.add(1);
+    local.counters().active.add(1);
+    spawn(connection::run(local.clone(), session, stream));
+}

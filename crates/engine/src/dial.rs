@@ -1,0 +1,131 @@
+//! Finds a server that takes the connection: pick from the table, connect, and on failure the next
+//! one, a few times. It holds a server's place in its load count for as long as the connection.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use nix::errno::Errno;
+use ringgate_balance::{Cursor, ServerId, Tried};
+use ringgate_config::{Address, Timeouts};
+use ringgate_runtime::{SockAddr, Stream, now, timeout};
+
+use crate::counters::WorkerId;
+use crate::reason::Reason;
+use crate::session::{Ending, Session};
+use crate::snapshot::Server;
+
+/// Further servers to try after a failed connect (the contract's `retry.attempts`).
+const RETRIES_MAX: usize = 2;
+
+/// A connected server and its place in the load count.
+pub(crate) struct Dialled {
+    pub(crate) id: ServerId,
+    pub(crate) stream: Stream,
+    pub(crate) _place: Place,
+}
+
+/// A connection counted on a server.
+pub(crate) struct Place {
+    server: Arc<Server>,
+    worker: WorkerId,
+}
+
+impl Place {
+    fn take(server: &Arc<Server>, worker: WorkerId) -> Self {
+        server.active.fetch_add(1, Relaxed);
+        server.counters.of(worker).active.add(1);
+        Self {
+            server: server.clone(),
+            worker,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.server.active.fetch_sub(1, Relaxed);
+        self.server.counters.of(self.worker).active.sub(1);
+    }
+}
+
+/// Connects to a server of the session's pool.
+///
+/// # Errors
+/// The end of the connection, when no server took it.
+pub(crate) async fn dial(
+    session: &Session,
+    timeouts: &Timeouts,
+    mut pick: impl FnMut(&Tried) -> Option<ServerId>,
+) -> Result<Dialled, Ending> {
+    let counters = session.pool.counters.of(session.worker);
+    let mut tried = Tried::new();
+    let mut failure = Reason::NoServer;
+    while tried.len() <= RETRIES_MAX
+        && let Some(id) = pick(&tried)
+    {
+        if !tried.is_empty() {
+            session.retries.set(session.retries.get() + 1);
+            counters.retries.add(1);
+        }
+        let server = session.pool.server(id);
+        session.server.set(Some(id));
+        let place = Place::take(server, session.worker);
+        let started = now();
+        match timeout(started + timeouts.connect, connect(&server.address)).await {
+            Some(Ok(stream)) => {
+                let took = now().saturating_duration_since(started);
+                session.connect.set(Some(took));
+                counters.connect.record(took);
+                server.counters.of(session.worker).connections.add(1);
+                return Ok(Dialled {
+                    id,
+                    stream,
+                    _place: place,
+                });
+            }
+            Some(Err(error)) => failure = reason_of(&error),
+            None => failure = Reason::ConnectTimeout,
+        }
+        server
+            .counters
+            .of(session.worker)
+            .connect_errors
+            .of(failure)
+            .add(1);
+        if failure == Reason::Overload {
+            // It is not the server's fault, and the next one would meet the same.
+            break;
+        }
+        tried.push(id);
+    }
+    Err(Ending::ours(failure))
+}
+
+/// Picks with a worker's cursor.
+pub(crate) fn picker<'a>(
+    session: &'a Session,
+    cursor: &'a std::cell::RefCell<Cursor>,
+) -> impl FnMut(&Tried) -> Option<ServerId> + 'a {
+    let pool = &session.pool;
+    move |tried| pool.table.pick(&mut cursor.borrow_mut(), &**pool, tried)
+}
+
+async fn connect(address: &Address) -> io::Result<Stream> {
+    let address = match address {
+        Address::Ip(address) => SockAddr::from(*address),
+        Address::Unix(path) => SockAddr::unix(path)?,
+    };
+    Stream::connect(&address).await
+}
+
+fn reason_of(error: &io::Error) -> Reason {
+    const RAN_OUT: [Errno; 4] = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+    let errno: Option<Errno> = error.raw_os_error().map(Errno::from_raw);
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Reason::ConnectRefused,
+        io::ErrorKind::TimedOut => Reason::ConnectTimeout,
+        _ if errno.is_some_and(|errno| RAN_OUT.contains(&errno)) => Reason::Overload,
+        _ => Reason::ConnectError,
+    }
+}

@@ -1,0 +1,246 @@
+//! The access log on the worker's side: one line per connection, rendered into a buffer and handed
+//! to the writer in batches. It never waits: when the writer is behind, lines are dropped and
+//! counted.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ringgate_config::LogFormat;
+use ringgate_runtime::{Sleep, now, race};
+
+use crate::counters::WorkerId;
+use crate::session::{Ending, Session};
+use crate::signal::Signal;
+use crate::snapshot::Shared;
+
+/// A batch is handed over when it has this many bytes, or when [`AGE_MAX`] has passed.
+const BATCH_BYTES: usize = 16 * 1024;
+
+/// How long a line may wait in a worker.
+const AGE_MAX: Duration = Duration::from_millis(50);
+
+/// Rendered lines on their way to the writer.
+#[derive(Debug)]
+pub struct Batch {
+    /// How many lines `text` has.
+    pub lines: u32,
+    /// Whole lines, each with its line feed.
+    pub text: Vec<u8>,
+}
+
+/// Where the access log goes and in which form.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    /// JSON or text.
+    pub format: LogFormat,
+    /// The writer's queue; its bound is what keeps a blocked log from taking memory.
+    pub sink: SyncSender<Batch>,
+}
+
+/// A worker's end of the access log.
+pub(crate) struct Log {
+    access: AccessLog,
+    shared: Arc<Shared>,
+    worker: WorkerId,
+    text: RefCell<String>,
+    lines: Cell<u32>,
+    /// Said when the first line of a batch is there.
+    begun: RefCell<std::rc::Rc<Signal<()>>>,
+}
+
+impl Log {
+    pub(crate) fn new(access: AccessLog, shared: Arc<Shared>, worker: WorkerId) -> Self {
+        Self {
+            access,
+            shared,
+            worker,
+            text: RefCell::default(),
+            lines: Cell::new(0),
+            begun: RefCell::default(),
+        }
+    }
+
+    /// Writes the line of a connection that has ended.
+    pub(crate) fn write(&self, session: &Session, ending: Ending) {
+        let mut text = self.text.borrow_mut();
+        match self.access.format {
+            LogFormat::Json => json(&mut text, session, ending),
+            LogFormat::Text => plain(&mut text, session, ending),
+        }
+        text.push('\n');
+        let full = text.len() >= BATCH_BYTES;
+        drop(text);
+        self.lines.set(self.lines.get() + 1);
+        if full {
+            self.hand_over();
+        } else if self.lines.get() == 1 {
+            self.begun.borrow().say(());
+        }
+    }
+
+    /// Gives what is there to the writer, or drops it when the writer is behind.
+    pub(crate) fn hand_over(&self) {
+        let lines = self.lines.replace(0);
+        if lines == 0 {
+            return;
+        }
+        let fresh = String::with_capacity(BATCH_BYTES + BATCH_BYTES / 8);
+        let text = self.text.replace(fresh).into_bytes();
+        if self.access.sink.try_send(Batch { lines, text }).is_err() {
+            self.shared
+                .workers
+                .of(self.worker)
+                .log_dropped
+                .add(u64::from(lines));
+        }
+    }
+
+    /// Hands batches over that do not fill up, until `end`.
+    pub(crate) async fn hand_over_in_time(&self, end: impl Future<Output = ()>) {
+        let hand_over = async {
+            loop {
+                let begun = self.begun.borrow().clone();
+                begun.heard().await;
+                Sleep::until(now() + AGE_MAX).wait().await;
+                self.begun.replace(std::rc::Rc::default());
+                self.hand_over();
+            }
+        };
+        race(end, hand_over).await;
+        self.hand_over();
+    }
+}
+
+/// The fields of contract §4 that a TCP connection has, in its order.
+fn fields(session: &Session, ending: Ending, mut field: impl FnMut(&str, Value<'_>)) {
+    field("time", Value::Time(Timestamp::now()));
+    field("listener", Value::Text(&session.listener.name));
+    field("pool", Value::Text(&session.pool.name));
+    if let Some(server) = session.server.get() {
+        field("server", Value::Text(&session.pool.server(server).name));
+    }
+    if let Some(client) = &session.client {
+        field("client", Value::Shown(client));
+    }
+    field("bytes_in", Value::Count(session.bytes_in.get()));
+    field("bytes_out", Value::Count(session.bytes_out.get()));
+    if let Some(connect) = session.connect.get() {
+        field("connect_s", Value::Seconds(connect));
+    }
+    if let Some(first_byte) = session.first_byte.get() {
+        field("first_byte_s", Value::Seconds(first_byte));
+    }
+    field(
+        "duration_s",
+        Value::Seconds(now().saturating_duration_since(session.accepted)),
+    );
+    field("retries", Value::Count(u64::from(session.retries.get())));
+    field("closed_by", Value::Text(ending.by.word()));
+    field("reason", Value::Text(ending.reason.word()));
+}
+
+enum Value<'a> {
+    Text(&'a str),
+    /// Shown without any character that would need an escape.
+    Shown(&'a dyn std::fmt::Display),
+    Count(u64),
+    Seconds(Duration),
+    Time(Timestamp),
+}
+
+fn json(line: &mut String, session: &Session, ending: Ending) {
+    let mut before = '{';
+    fields(session, ending, |name, value| {
+        line.push(std::mem::replace(&mut before, ','));
+        let _ = write!(line, "\"{name}\":");
+        match value {
+            Value::Text(text) => quote(line, text),
+            Value::Shown(shown) => drop(write!(line, "\"{shown}\"")),
+            Value::Time(time) => drop(write!(line, "\"{time:.3}\"")),
+            Value::Count(count) => line.push_str(itoa::Buffer::new().format(count)),
+            Value::Seconds(seconds) => push_seconds(line, seconds),
+        }
+    });
+    line.push('}');
+}
+
+fn plain(line: &mut String, session: &Session, ending: Ending) {
+    let mut separator = "";
+    fields(session, ending, |name, value| {
+        line.push_str(std::mem::replace(&mut separator, " "));
+        let _ = write!(line, "{name}=");
+        match value {
+            Value::Text(text)
+                if text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_graphic() && byte != b'"') =>
+            {
+                line.push_str(text);
+            }
+            Value::Text(text) => quote(line, text),
+            Value::Shown(shown) => drop(write!(line, "{shown}")),
+            Value::Time(time) => drop(write!(line, "{time:.3}")),
+            Value::Count(count) => line.push_str(itoa::Buffer::new().format(count)),
+            Value::Seconds(seconds) => push_seconds(line, seconds),
+        }
+    });
+}
+
+/// A JSON string (RFC 8259 §7). Everything but printable ASCII is escaped or kept as UTF-8.
+fn quote(line: &mut String, text: &str) {
+    line.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => line.extend(['\\', character]),
+            control if control.is_control() => drop(write!(line, "\\u{:04x}", u32::from(control))),
+            other => line.push(other),
+        }
+    }
+    line.push('"');
+}
+
+/// Seconds with microseconds.
+fn push_seconds(line: &mut String, duration: Duration) {
+    let _ = write!(
+        line,
+        "{}.{:06}",
+        duration.as_secs(),
+        duration.subsec_micros()
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_break_out_of_its_field() {
+        for (text, quoted) in [
+            ("plain", r#""plain""#),
+            ("a\"b\\c", r#""a\"b\\c""#),
+            ("line\nfeed\u{1b}[2J", r#""line\u000afeed\u001b[2J""#),
+            ("ü\u{85}", "\"ü\\u0085\""),
+        ] {
+            let mut line = String::new();
+            quote(&mut line, text);
+            assert_eq!(line, quoted);
+        }
+    }
+
+    #[test]
+    fn seconds_have_microseconds() {
+        for (duration, text) in [
+            (Duration::ZERO, "0.000000"),
+            (Duration::from_micros(1), "0.000001"),
+            (Duration::new(61, 999_999_999), "61.999999"),
+        ] {
+            let mut line = String::new();
+            push_seconds(&mut line, duration);
+            assert_eq!(line, text);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Why a connection was refused or ended, and who ended it: the words of the log's `reason` and
+//! `closed_by` and of the metric labels. Only words that this engine can say are here.
+
+/// Why a connection was refused or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Reason {
+    /// Both sides ended their direction in order.
+    Done,
+    /// The client reset the connection.
+    ClientReset,
+    /// The server reset the connection.
+    ServerReset,
+    /// Nothing came from the client for the idle or half-closed timeout, and it was its turn.
+    ClientIdle,
+    /// Nothing came from the server for the idle or half-closed timeout, and it was its turn.
+    ServerIdle,
+    /// The server's host refused the connection.
+    ConnectRefused,
+    /// The server did not accept within the connect timeout.
+    ConnectTimeout,
+    /// Connecting failed in another way (no route, address not available, …).
+    ConnectError,
+    /// No server of the pool may get connections now.
+    NoServer,
+    /// The process holds as many connections as it may.
+    LimitConnections,
+    /// The drain timeout ended while the connection was open.
+    Drained,
+    /// The process was told to stop at once.
+    Shutdown,
+    /// The process ran out of descriptors or memory for the connection.
+    Overload,
+}
+
+impl Reason {
+    /// All reasons, in the order of their numbers.
+    pub const ALL: [Self; 13] = [
+        Self::Done,
+        Self::ClientReset,
+        Self::ServerReset,
+        Self::ClientIdle,
+        Self::ServerIdle,
+        Self::ConnectRefused,
+        Self::ConnectTimeout,
+        Self::ConnectError,
+        Self::NoServer,
+        Self::LimitConnections,
+        Self::Drained,
+        Self::Shutdown,
+        Self::Overload,
+    ];
+
+    /// The word used in the log, the metrics and the admin API.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::ClientReset => "client_reset",
+            Self::ServerReset => "server_reset",
+            Self::ClientIdle => "client_idle",
+            Self::ServerIdle => "server_idle",
+            Self::ConnectRefused => "connect_refused",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ConnectError => "connect_error",
+            Self::NoServer => "no_server",
+            Self::LimitConnections => "limit_connections",
+            Self::Drained => "drained",
+            Self::Shutdown => "shutdown",
+            Self::Overload => "overload",
+        }
+    }
+}
+
+/// Who ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ClosedBy {
+    /// The peer that connected to us.
+    Client,
+    /// The peer we connected to.
+    Server,
+    /// Ringgate itself.
+    Ringgate,
+}
+
+impl ClosedBy {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Client, Self::Server, Self::Ringgate];
+
+    /// The word used in the log and the metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+            Self::Ringgate => "ringgate",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_follow_the_order_of_the_lists() {
+        for (number, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number);
+        }
+        for (number, by) in ClosedBy::ALL.into_iter().enumerate() {
+            assert_eq!(by as usize, number);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Moves bytes both ways between a client and its server until both directions have ended, one
+//! side fails, or nothing moves for too long. Each direction holds at most one buffer that is being
+//! sent and one that has just arrived: that is the whole back-pressure.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use ringgate_balance::ServerId;
+use ringgate_config::Timeouts;
+use ringgate_runtime::{Sleep, Stream, now};
+
+use crate::counters::{PoolCounters, ServerCounters, WorkerCounters};
+use crate::reason::{ClosedBy, Reason};
+use crate::session::{Ending, Session};
+
+/// One end of a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Client,
+    Server,
+}
+
+impl Side {
+    /// What a failed call on this side's socket means.
+    fn failed(self, _error: io::Error) -> Ending {
+        match self {
+            Self::Client => Ending {
+                by: ClosedBy::Client,
+                reason: Reason::ClientReset,
+            },
+            Self::Server => Ending {
+                by: ClosedBy::Server,
+                reason: Reason::ServerReset,
+            },
+        }
+    }
+
+    /// The end of a connection whose both directions ended in order, this side first.
+    fn done(self) -> Ending {
+        let by = match self {
+            Self::Client => ClosedBy::Client,
+            Self::Server => ClosedBy::Server,
+        };
+        Ending {
+            by,
+            reason: Reason::Done,
+        }
+    }
+
+    /// The end of a connection in which it was this side's turn for too long.
+    fn idle(self) -> Ending {
+        Ending::ours(match self {
+            Self::Client => Reason::ClientIdle,
+            Self::Server => Reason::ServerIdle,
+        })
+    }
+}
+
+/// What both directions note of what they moved.
+struct Movement<'a> {
+    session: &'a Session,
+    pool: &'a PoolCounters,
+    server: &'a ServerCounters,
+    worker: &'a WorkerCounters,
+    connected: Instant,
+    /// When the last bytes moved, and from which side.
+    last: Cell<(Instant, Side)>,
+}
+
+impl Movement<'_> {
+    fn moved(&self, from: Side, bytes: usize) {
+        let bytes = bytes as u64;
+        self.last.set((now(), from));
+        self.worker.copied_bytes.add(bytes);
+        match from {
+            Side::Client => {
+                self.session
+                    .bytes_in
+                    .set(self.session.bytes_in.get() + bytes);
+                self.server.sent_bytes.add(bytes);
+            }
+            Side::Server => {
+                self.session
+                    .bytes_out
+                    .set(self.session.bytes_out.get() + bytes);
+                self.server.received_bytes.add(bytes);
+                if self.session.first_byte.get().is_none() {
+                    let first_byte = now().saturating_duration_since(self.connected);
+                    self.session.first_byte.set(Some(first_byte));
+                    self.pool.first_byte.record(first_byte);
+                }
+            }
+        }
+    }
+}
+
+/// Relays until the end, which it tells.
+pub(crate) async fn relay(
+    session: &Session,
+    client: &Stream,
+    server: &Stream,
+    id: ServerId,
+    timeouts: &Timeouts,
+    worker: &WorkerCounters,
+) -> Ending {
+    let started = now();
+    let movement = Movement {
+        session,
+        pool: session.pool.counters.of(session.worker),
+        server: session.pool.server(id).counters.of(session.worker),
+        worker,
+        connected: started,
+        // Nothing has moved yet: it is the client's turn to begin.
+        last: Cell::new((started, Side::Server)),
+    };
+    let mut upward = pin!(pump(client, Side::Client, server, Side::Server, &movement));
+    let mut downward = pin!(pump(server, Side::Server, client, Side::Client, &movement));
+    let silence = Silence::new(started, timeouts);
+    let mut ended = None;
+    let mut up_open = true;
+    let mut down_open = true;
+    poll_fn(|context| {
+        if up_open && let Poll::Ready(result) = upward.as_mut().poll(context) {
+            result?;
+            up_open = false;
+            ended = ended.or(Some(Side::Client));
+        }
+        if down_open && let Poll::Ready(result) = downward.as_mut().poll(context) {
+            result?;
+            down_open = false;
+            ended = ended.or(Some(Side::Server));
+        }
+        if let (Some(first), false, false) = (ended, up_open, down_open) {
+            return Poll::Ready(Err(first.done()));
+        }
+        let half_closed = !up_open || !down_open;
+        match silence.poll(context, movement.last.get().0, half_closed) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => Poll::Ready(Err(whose_turn(up_open, down_open, &movement).idle())),
+        }
+    })
+    .await
+    .unwrap_or_else(|ending: Ending| ending)
+}
+
+/// The side that everybody waited for: the only one that can still send, otherwise the one that
+/// did not send last.
+fn whose_turn(up_open: bool, down_open: bool, movement: &Movement<'_>) -> Side {
+    match (up_open, down_open, movement.last.get().1) {
+        (true, false, _) | (true, true, Side::Server) | (false, false, _) => Side::Client,
+        (false, true, _) | (true, true, Side::Client) => Side::Server,
+    }
+}
+
+/// Moves one direction to its end, and passes the end on.
+async fn pump(
+    from: &Stream,
+    from_side: Side,
+    to: &Stream,
+    to_side: Side,
+    movement: &Movement<'_>,
+) -> Result<(), Ending> {
+    loop {
+        let chunk = from.recv().await.map_err(|error| from_side.failed(error))?;
+        if chunk.is_empty() {
+            to.sent().await.map_err(|error| to_side.failed(error))?;
+            to.shutdown_write();
+            return Ok(());
+        }
+        movement.moved(from_side, chunk.len());
+        to.send(chunk)
+            .await
+            .map_err(|error| to_side.failed(error))?;
+    }
+}
+
+/// The clock of a relay in which nothing moves. Movement only changes a value; the timer looks at
+/// it when it fires and moves on.
+struct Silence {
+    timer: Sleep,
+    idle: Duration,
+    half_closed: Duration,
+    /// When the first direction ended.
+    half_closed_since: Cell<Option<Instant>>,
+}
+
+impl Silence {
+    fn new(start: Instant, timeouts: &Timeouts) -> Self {
+        Self {
+            timer: Sleep::until(start + timeouts.idle),
+            idle: timeouts.idle,
+            half_closed: timeouts.half_closed,
+            half_closed_since: Cell::new(None),
+        }
+    }
+
+    /// Whether nothing has moved since `last` for as long as it may.
+    fn poll(&self, context: &mut Context<'_>, last: Instant, half_closed: bool) -> Poll<()> {
+        if half_closed && self.half_closed_since.get().is_none() {
+            self.half_closed_since.set(Some(now()));
+            self.timer.reset(self.deadline(last));
+        }
+        while self.timer.poll(context).is_ready() {
+            let deadline = self.deadline(last);
+            if deadline <= now() {
+                return Poll::Ready(());
+            }
+            self.timer.reset(deadline);
+        }
+        Poll::Pending
+    }
+
+    fn deadline(&self, last: Instant) -> Instant {
+        match self.half_closed_since.get() {
+            None => last + self.idle,
+            Some(since) => last.max(since) + self.half_closed,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What is known of one connection while it lives, and what is counted and logged of it when it
+//! has ended. It is written by the stages of the flow and outlives them, whichever way they end.
+
+use std::cell::Cell;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringgate_balance::ServerId;
+use ringgate_runtime::{SockAddr, now};
+
+use crate::counters::WorkerId;
+use crate::reason::{ClosedBy, Reason};
+use crate::snapshot::{Listener, ListenerId, Pool, Snapshot};
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) by: ClosedBy,
+    pub(crate) reason: Reason,
+}
+
+impl Ending {
+    /// One that Ringgate chose.
+    pub(crate) const fn ours(reason: Reason) -> Self {
+        Self {
+            by: ClosedBy::Ringgate,
+            reason,
+        }
+    }
+}
+
+/// The peer's address as the log shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Client {
+    Ip(SocketAddr),
+    /// A process on this host; unix clients rarely have a name.
+    Unix,
+    /// The client was gone before it could be asked.
+    Gone,
+}
+
+impl Client {
+    pub(crate) fn of(address: std::io::Result<SockAddr>) -> Self {
+        match address {
+            Ok(address) if address.is_unix() => Self::Unix,
+            // A client of a dual-stack socket is shown as the IPv4 client it is.
+            Ok(address) => address.as_socket().map_or(Self::Gone, |address| {
+                Self::Ip(SocketAddr::new(address.ip().to_canonical(), address.port()))
+            }),
+            Err(_) => Self::Gone,
+        }
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix"),
+            Self::Gone => f.write_str("unknown"),
+        }
+    }
+}
+
+/// One connection.
+pub(crate) struct Session {
+    pub(crate) worker: WorkerId,
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) pool: Arc<Pool>,
+    /// Known when there is a log to write it to.
+    pub(crate) client: Option<Client>,
+    pub(crate) accepted: Instant,
+    pub(crate) server: Cell<Option<ServerId>>,
+    /// How long the connect took that succeeded.
+    pub(crate) connect: Cell<Option<Duration>>,
+    /// From the connect to the server's first byte.
+    pub(crate) first_byte: Cell<Option<Duration>>,
+    /// Further servers tried.
+    pub(crate) retries: Cell<u32>,
+    /// From the client.
+    pub(crate) bytes_in: Cell<u64>,
+    /// From the server.
+    pub(crate) bytes_out: Cell<u64>,
+}
+
+impl Session {
+    /// A connection just accepted.
+    pub(crate) fn new(
+        worker: WorkerId,
+        snapshot: &Snapshot,
+        listener: ListenerId,
+        client: Option<Client>,
+    ) -> Self {
+        let listener = snapshot.listener(listener).clone();
+        Self {
+            worker,
+            pool: snapshot.pool(listener.pool).clone(),
+            listener,
+            client,
+            accepted: now(),
+            server: Cell::new(None),
+            connect: Cell::new(None),
+            first_byte: Cell::new(None),
+            retries: Cell::new(0),
+            bytes_in: Cell::new(0),
+            bytes_out: Cell::new(0),
+        }
+    }
+
+    /// Counts the end of an admitted connection.
+    pub(crate) fn count_end(&self, ending: Ending) {
+        let listener = self.listener.counters.of(self.worker);
+        listener.active.sub(1);
+        listener.closed[ending.by as usize].of(ending.reason).add(1);
+        let duration = now().saturating_duration_since(self.accepted);
+        self.pool.counters.of(self.worker).session.record(duration);
+    }
+}

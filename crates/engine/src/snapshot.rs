@@ -1,0 +1,117 @@
+//! The whole truth that a worker acts on: listeners, pools, tables and limits, immutable. Control
+//! publishes a new one for every change; a connection keeps the one it began with. Never changed
+//! in place, except for the counters it points to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use arc_swap::ArcSwap;
+use ringgate_balance::{Loads, PoolId, ServerId, Table};
+use ringgate_config::{Address, TimeoutOverrides, Timeouts};
+
+use crate::counters::{ListenerCounters, PerWorker, PoolCounters, ServerCounters, WorkerCounters};
+
+/// The index of a listener in [`Snapshot::listeners`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerId(pub u16);
+
+/// Where control publishes snapshots and workers load them.
+pub type Published = Arc<ArcSwap<Snapshot>>;
+
+/// One consistent state of everything a worker needs to know.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts publications, from 1.
+    pub generation: u64,
+    /// Indexed by [`ListenerId`].
+    pub listeners: Box<[Arc<Listener>]>,
+    /// Indexed by [`PoolId`].
+    pub pools: Box<[Arc<Pool>]>,
+    /// How many connections the process may hold at once, over all workers.
+    pub connections_max: u32,
+}
+
+impl Snapshot {
+    /// The pool of that id.
+    pub fn pool(&self, id: PoolId) -> &Arc<Pool> {
+        &self.pools[id.index()]
+    }
+
+    /// The listener of that id.
+    pub fn listener(&self, id: ListenerId) -> &Arc<Listener> {
+        &self.listeners[usize::from(id.0)]
+    }
+}
+
+/// An accepting socket's rules.
+#[derive(Debug)]
+pub struct Listener {
+    /// The name in the configuration.
+    pub name: Arc<str>,
+    /// Where its connections go.
+    pub pool: PoolId,
+    /// The process's timeouts, overlaid with the listener's.
+    pub timeouts: Timeouts,
+    /// What each worker counts of it.
+    pub counters: Arc<PerWorker<ListenerCounters>>,
+}
+
+/// A group of servers and the table that chooses among those that may get connections now.
+#[derive(Debug)]
+pub struct Pool {
+    /// The name in the configuration.
+    pub name: Arc<str>,
+    /// Chooses; holds only servers that may get connections now.
+    pub table: Table,
+    /// Indexed by [`ServerId`]: all servers of the pool, usable or not.
+    pub servers: Box<[Arc<Server>]>,
+    /// What the pool overrides of a listener's timeouts.
+    pub timeouts: TimeoutOverrides,
+    /// What each worker counts of it.
+    pub counters: Arc<PerWorker<PoolCounters>>,
+}
+
+impl Pool {
+    /// The server of that id.
+    pub fn server(&self, id: ServerId) -> &Arc<Server> {
+        &self.servers[id.index()]
+    }
+}
+
+impl Loads for Pool {
+    fn active(&self, server: ServerId) -> u32 {
+        self.server(server).active.load(Relaxed)
+    }
+}
+
+/// A member of a pool. It outlives snapshots: its counters go on when a table changes.
+#[derive(Debug)]
+pub struct Server {
+    /// The name in the configuration, the address where none was given.
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub address: Address,
+    /// Connections open or being made now, over all workers; what `least_conn` and `p2c` look at.
+    pub active: AtomicU32,
+    /// What each worker counts of it.
+    pub counters: PerWorker<ServerCounters>,
+}
+
+/// What all workers share besides the snapshot.
+#[derive(Debug)]
+pub struct Shared {
+    /// Connections open now, over all workers; compared with [`Snapshot::connections_max`].
+    pub connections: AtomicU32,
+    /// What each worker counts of itself.
+    pub workers: PerWorker<WorkerCounters>,
+}
+
+impl Shared {
+    /// The shared state of `workers` workers.
+    pub fn new(workers: usize) -> Self {
+        Self {
+            connections: AtomicU32::new(0),
+            workers: PerWorker::new(workers),
+        }
+    }
+}

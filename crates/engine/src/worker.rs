@@ -1,0 +1,311 @@
+//! One worker: a thread, its runtime, and the connections it accepted. Started and told to drain or
+//! stop from outside; never shares a connection with another worker.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Cache};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use ringgate_balance::{Cursor, PoolId};
+use ringgate_runtime::{
+    Inbox, Listener, ListeningSocket, Options, Runtime, Sender, Sleep, inbox, now, race, spawn,
+};
+
+use crate::accept::accept;
+use crate::counters::{WorkerCounters, WorkerId};
+use crate::log::{AccessLog, Log};
+use crate::reason::Reason;
+use crate::signal::Signal;
+use crate::snapshot::{ListenerId, Published, Shared, Snapshot};
+
+/// What a worker can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Take what is queued on the listeners, close them, and end when the last connection has
+    /// ended or the drain timeout is over.
+    Drain,
+    /// Close everything and end now.
+    Stop,
+    /// Count one [`WorkerCounters::beats`].
+    Beat,
+}
+
+/// What a worker needs to start.
+#[derive(Debug)]
+pub struct Start {
+    /// Its index.
+    pub id: WorkerId,
+    /// The core it stays on; `None` leaves that to the kernel.
+    pub cpu: Option<usize>,
+    /// Where it accepts.
+    pub listeners: Vec<(ListenerId, ListeningSocket)>,
+    /// Where snapshots come from.
+    pub published: Published,
+    /// What it shares with the other workers.
+    pub shared: Arc<Shared>,
+    /// Where its log lines go; `None` writes none.
+    pub access_log: Option<AccessLog>,
+    /// How long connections may go on after [`Message::Drain`].
+    pub drain: Duration,
+}
+
+/// A worker did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The thread could not be made.
+    Thread(io::Error),
+    /// The runtime could not be made; the text tells why and the way out.
+    Runtime(ringgate_runtime::StartError),
+    /// A listener could not be taken over.
+    Listener(io::Error),
+    /// The thread ended before it could say why.
+    Ended,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Thread(error) => write!(f, "a worker's thread could not be made: {error}"),
+            Self::Runtime(error) => error.fmt(f),
+            Self::Listener(error) => write!(f, "a worker could not take its listeners: {error}"),
+            Self::Ended => f.write_str("a worker ended while it started"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A running worker, as seen from other threads.
+pub struct Worker {
+    id: WorkerId,
+    sender: Sender<Message>,
+    driver: String,
+}
+
+impl Worker {
+    /// Its index.
+    pub fn id(&self) -> WorkerId {
+        self.id
+    }
+
+    /// How it does its input and output, for people.
+    pub fn driver(&self) -> &str {
+        &self.driver
+    }
+
+    /// Tells it something. After its end nobody listens.
+    pub fn send(&self, message: Message) {
+        self.sender.send(message);
+    }
+}
+
+/// Starts a worker and waits until it serves. `ended` is called on its thread as the last thing it
+/// does, with the error that broke it, if one did.
+///
+/// # Errors
+/// When it cannot serve; then `ended` is not called.
+pub fn start(
+    start: Start,
+    ended: impl FnOnce(WorkerId, io::Result<()>) + Send + 'static,
+) -> Result<Worker, StartError> {
+    let id = start.id;
+    let (report, reported) = mpsc::sync_channel(1);
+    std::thread::Builder::new()
+        .name(format!("worker-{}", id.0))
+        .spawn(move || {
+            if let Some(cpu) = start.cpu {
+                pin(cpu);
+            }
+            let served = serve(start, |outcome| {
+                // The starter waits for exactly this.
+                let _ = report.send(outcome);
+            });
+            if let Some(served) = served {
+                ended(id, served);
+            }
+        })
+        .map_err(StartError::Thread)?;
+    let (sender, driver) = reported.recv().map_err(|_| StartError::Ended)??;
+    Ok(Worker { id, sender, driver })
+}
+
+/// Keeps this thread on one core. Where that is not allowed, the kernel's choice is as good.
+fn pin(cpu: usize) {
+    let mut cpus = CpuSet::new();
+    if cpus.set(cpu).is_ok() {
+        let _ = sched_setaffinity(Pid::from_raw(0), &cpus);
+    }
+}
+
+/// What a worker reports once it serves, or why it does not.
+type Outcome = Result<(Sender<Message>, String), StartError>;
+
+/// Serves until drained or stopped; `None` when it could not begin.
+fn serve(start: Start, report: impl FnOnce(Outcome)) -> Option<io::Result<()>> {
+    // Two buffers for each direction of a connection: more are never in use at once.
+    let connections = start.published.load().connections_max as usize;
+    let options = Options {
+        buffers_max: connections.saturating_mul(4),
+    };
+    let runtime = match Runtime::new(options) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            report(Err(StartError::Runtime(error)));
+            return None;
+        }
+    };
+    let driver = runtime.describe();
+    let served = runtime.block_on(async {
+        let prepared = prepare(start);
+        match prepared {
+            Ok((local, sender, inbox)) => {
+                report(Ok((sender, driver)));
+                govern(local, inbox).await;
+                true
+            }
+            Err(error) => {
+                report(Err(StartError::Listener(error)));
+                false
+            }
+        }
+    });
+    match served {
+        Ok(false) => None,
+        Ok(true) => Some(Ok(())),
+        Err(error) => Some(Err(error)),
+    }
+}
+
+/// Takes the listeners over and begins to accept.
+fn prepare(start: Start) -> io::Result<(Rc<Local>, Sender<Message>, Inbox<Message>)> {
+    let (sender, inbox) = inbox()?;
+    let listeners = start
+        .listeners
+        .into_iter()
+        .map(|(id, socket)| Ok((id, Listener::new(socket)?)))
+        .collect::<io::Result<Vec<_>>>()?;
+    let log = start
+        .access_log
+        .map(|access| Log::new(access, start.shared.clone(), start.id));
+    let local = Rc::new(Local {
+        id: start.id,
+        shared: start.shared,
+        snapshot: RefCell::new(Cache::new(start.published)),
+        cursors: RefCell::default(),
+        log,
+        drain: start.drain,
+        draining: Signal::default(),
+        cut: Signal::default(),
+        gone: Signal::default(),
+        accepting: Cell::new(listeners.len()),
+    });
+    for (id, listener) in listeners {
+        let local = local.clone();
+        spawn(async move {
+            accept(local.clone(), id, listener).await;
+            local.accepting.set(local.accepting.get() - 1);
+            local.left();
+        });
+    }
+    Ok((local, sender, inbox))
+}
+
+/// Does what the worker is told, until nothing is left to do.
+async fn govern(local: Rc<Local>, mut inbox: Inbox<Message>) {
+    let obey = async {
+        loop {
+            match inbox.recv().await {
+                Message::Beat => local.beat(),
+                Message::Stop => local.cut(Reason::Shutdown),
+                Message::Drain if local.draining.said().is_none() => {
+                    local.draining.say(());
+                    let local = local.clone();
+                    spawn(async move {
+                        let end = Sleep::until(now() + local.drain);
+                        race(end.wait(), local.gone.heard()).await;
+                        local.cut(Reason::Drained);
+                    });
+                }
+                Message::Drain => {}
+            }
+        }
+    };
+    let until_gone = async {
+        race(obey, local.gone.heard()).await;
+    };
+    match &local.log {
+        Some(log) => log.hand_over_in_time(until_gone).await,
+        None => until_gone.await,
+    }
+}
+
+/// What the tasks of a worker share.
+pub(crate) struct Local {
+    pub(crate) id: WorkerId,
+    pub(crate) shared: Arc<Shared>,
+    snapshot: RefCell<Cache<Published, Arc<Snapshot>>>,
+    /// Indexed by pool; a pool's place is made when it is first used.
+    cursors: RefCell<Vec<Rc<RefCell<Cursor>>>>,
+    pub(crate) log: Option<Log>,
+    drain: Duration,
+    /// Said when no more connections shall be accepted.
+    pub(crate) draining: Signal<()>,
+    /// Said when connections shall end, and why.
+    pub(crate) cut: Signal<Reason>,
+    /// Said when the worker has drained and holds nothing any more.
+    gone: Signal<()>,
+    /// Listeners that still accept.
+    accepting: Cell<usize>,
+}
+
+impl Local {
+    /// The snapshot of this moment.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.borrow_mut().load().clone()
+    }
+
+    /// The counters of this worker.
+    pub(crate) fn counters(&self) -> &WorkerCounters {
+        self.shared.workers.of(self.id)
+    }
+
+    /// Where this worker stands in a pool's table.
+    pub(crate) fn cursor(&self, pool: PoolId) -> Rc<RefCell<Cursor>> {
+        let mut cursors = self.cursors.borrow_mut();
+        while cursors.len() <= pool.index() {
+            cursors.push(Rc::new(RefCell::new(Cursor::new(u64::from(self.id.0)))));
+        }
+        cursors[pool.index()].clone()
+    }
+
+    /// Notes that a connection or a listener has ended.
+    pub(crate) fn left(&self) {
+        if self.accepting.get() == 0 && self.counters().active.get() == 0 {
+            self.gone.say(());
+        }
+    }
+
+    fn beat(&self) {
+        self.counters()
+            .buffers_waits
+            .set(ringgate_runtime::buffers_waits());
+        self.counters().beats.add(1);
+    }
+
+    /// Ends what is open and accepts no more.
+    fn cut(&self, reason: Reason) {
+        self.draining.say(());
+        self.cut.say(reason);
+    }
+}
+
+/// Makes a place where snapshots are published.
+pub fn publish(snapshot: Snapshot) -> Published {
+    Arc::new(ArcSwap::from_pointee(snapshot))
+}
