@@ -1,0 +1,114 @@
+//! Histograms in Prometheus' text format, written straight from the engine's buckets. It never keeps samples: the
+//! exporter's own histograms hold every single sample until they are drained, and between two scrapes there may be
+//! millions of connections.
+
+use std::fmt::Write;
+
+use ringgate_engine::counters::{Histogram, SECONDS_BOUNDS};
+
+/// The cumulative reading of one or more histograms with the same bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reading {
+    counts: [u64; SECONDS_BOUNDS.len() + 1],
+    nanos: u128,
+}
+
+impl Reading {
+    /// The sum over `histograms`. Each bucket is read once, so the total always equals the buckets' sum.
+    pub(crate) fn of<'a>(histograms: impl IntoIterator<Item = &'a Histogram>) -> Reading {
+        let mut reading = Reading::default();
+        for histogram in histograms {
+            for (count, bucket) in reading.counts.iter_mut().zip(histogram.buckets()) {
+                *count += bucket.count.get();
+                reading.nanos += u128::from(bucket.nanos.get());
+            }
+        }
+        reading
+    }
+}
+
+/// Appends a family of histograms whose only label is `pool`.
+///
+/// Pool names need no escaping: the configuration allows `A-Z a-z 0-9 _ . -` in them.
+pub(crate) fn write_pool_histograms<'a>(
+    page: &mut String,
+    name: &str,
+    help: &str,
+    readings: impl Iterator<Item = (&'a str, Reading)>,
+) {
+    const NANOS_PER_SECOND: f64 = 1e9;
+    let mut lines = format!("# HELP {name} {help}\n# TYPE {name} histogram\n");
+    for (pool, reading) in readings {
+        let mut passed = 0;
+        for (bound, count) in SECONDS_BOUNDS.iter().zip(reading.counts) {
+            passed += count;
+            line(
+                &mut lines,
+                format_args!("{name}_bucket{{pool=\"{pool}\",le=\"{bound}\"}} {passed}"),
+            );
+        }
+        let total: u64 = reading.counts.iter().sum();
+        line(
+            &mut lines,
+            format_args!("{name}_bucket{{pool=\"{pool}\",le=\"+Inf\"}} {total}"),
+        );
+        let sum = reading.nanos as f64 / NANOS_PER_SECOND;
+        line(
+            &mut lines,
+            format_args!("{name}_sum{{pool=\"{pool}\"}} {sum}"),
+        );
+        line(
+            &mut lines,
+            format_args!("{name}_count{{pool=\"{pool}\"}} {total}"),
+        );
+    }
+    page.push_str(&lines);
+}
+
+fn line(lines: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing into a String cannot fail.
+    let _ = writeln!(lines, "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn counts_and_sums_of_all_workers_are_exact() {
+        let histograms = [Histogram::default(), Histogram::default()];
+        histograms[0].record(Duration::from_micros(100));
+        histograms[0].record(Duration::from_nanos(100_001));
+        histograms[1].record(Duration::from_micros(100));
+        histograms[1].record(Duration::from_secs(7200));
+        let mut page = String::new();
+        write_pool_histograms(
+            &mut page,
+            "x_seconds",
+            "Help.",
+            [("p", Reading::of(&histograms))].into_iter(),
+        );
+        let has = |line: &str| assert!(page.lines().any(|found| found == line), "{line} in {page}");
+        has("# HELP x_seconds Help.");
+        has("# TYPE x_seconds histogram");
+        has("x_seconds_bucket{pool=\"p\",le=\"0.0001\"} 2");
+        has("x_seconds_bucket{pool=\"p\",le=\"0.00025\"} 3");
+        has("x_seconds_bucket{pool=\"p\",le=\"3600\"} 3");
+        has("x_seconds_bucket{pool=\"p\",le=\"+Inf\"} 4");
+        has("x_seconds_sum{pool=\"p\"} 7200.000300001");
+        has("x_seconds_count{pool=\"p\"} 4");
+    }
+
+    #[test]
+    fn nothing_recorded_is_a_row_of_zeros() {
+        let mut page = String::new();
+        let readings = [("p", Reading::of(&[Histogram::default()]))];
+        write_pool_histograms(&mut page, "x", "Help.", readings.into_iter());
+        assert!(
+            page.lines().skip(2).all(|line| line.ends_with(" 0")),
+            "{page}"
+        );
+    }
+}

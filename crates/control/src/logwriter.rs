@@ -1,0 +1,394 @@
+//! Writes the access log on a thread of its own, so that a slow, blocked or full log never stops a worker: what does
+//! not fit into the queue, or cannot be written, is dropped and counted. It never looks into a line.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use ringgate_config::AccessLog;
+use ringgate_engine::log::Batch;
+
+/// How many batches may wait. With the engine's batches of about 16 KiB that is 16 MiB of lines.
+pub const QUEUED_BATCHES_MAX: usize = 1024;
+
+/// A new log file may be read by the group, and by nobody else: it names clients.
+const FILE_MODE: u32 = 0o640;
+
+/// A log that cannot be written is reported at most this often.
+const REPORTS_APART: Duration = Duration::from_secs(60);
+
+/// The access log's thread.
+#[derive(Debug)]
+pub struct LogWriter {
+    queue: SyncSender<Batch>,
+    lines_dropped: Arc<AtomicU64>,
+    /// Hangs up when the thread has written everything.
+    done: Receiver<()>,
+}
+
+/// Why the access log cannot be opened.
+#[derive(Debug)]
+pub struct OpenError {
+    log: Destination,
+    error: io::Error,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the access log cannot be opened: {}: {}; make it writable, or set another `log.access`",
+            self.log, self.error
+        )
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Destination {
+    Stdout,
+    Path(PathBuf),
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Destination::Stdout => f.write_str("standard output"),
+            Destination::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl LogWriter {
+    /// Opens the log and starts its thread; `None` when the access log is off.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for appending, or there is no thread to be had.
+    pub fn open(access: &AccessLog) -> Result<Option<LogWriter>, OpenError> {
+        let log = match access {
+            AccessLog::Off => return Ok(None),
+            AccessLog::Stdout => Destination::Stdout,
+            AccessLog::File(path) => Destination::Path(path.clone()),
+        };
+        let opened = match &log {
+            Destination::Stdout => io::stdout().as_fd().try_clone_to_owned().map(File::from),
+            Destination::Path(path) => open_file(path),
+        };
+        let failed = |error| OpenError {
+            log: log.clone(),
+            error,
+        };
+        let file = opened.map_err(failed)?;
+        LogWriter::start(file, log.clone())
+            .map(Some)
+            .map_err(failed)
+    }
+
+    fn start(file: File, log: Destination) -> io::Result<LogWriter> {
+        let (queue, batches) = sync_channel(QUEUED_BATCHES_MAX);
+        let (hang_up, done) = sync_channel(0);
+        let lines_dropped = Arc::new(AtomicU64::new(0));
+        let mut pen = Pen {
+            file,
+            log,
+            torn: Vec::new(),
+            lines_dropped: Arc::clone(&lines_dropped),
+            reported: None,
+        };
+        thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || {
+                for batch in batches {
+                    pen.write(&batch);
+                }
+                drop(hang_up);
+            })?;
+        Ok(LogWriter {
+            queue,
+            lines_dropped,
+            done,
+        })
+    }
+
+    /// A way into the queue. `try_send` gives a batch back when the writer is behind.
+    pub fn sender(&self) -> SyncSender<Batch> {
+        self.queue.clone()
+    }
+
+    /// The lines that could not be written; those that never got into the queue are their sender's to count.
+    pub(crate) fn lines_dropped(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.lines_dropped)
+    }
+
+    /// Writes what is queued, for at most `patience`. Every sender must be gone by then, or the queue never ends.
+    pub(crate) fn finish(self, patience: Duration) {
+        drop(self.queue);
+        if self.done.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the access log does not take its last lines; leaving without them");
+        }
+    }
+}
+
+/// Opens a log file for appending.
+///
+/// A FIFO is opened for reading too: without that, opening would wait for a reader (fifo(7)).
+fn open_file(path: &Path) -> io::Result<File> {
+    let is_fifo = fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
+    OpenOptions::new()
+        .append(true)
+        .create(!is_fifo)
+        .read(is_fifo)
+        .mode(FILE_MODE)
+        .open(path)
+}
+
+/// The writing end, on the log's thread.
+struct Pen<W> {
+    file: W,
+    log: Destination,
+    /// The rest of a line of which the beginning has been written; goes before anything else.
+    torn: Vec<u8>,
+    lines_dropped: Arc<AtomicU64>,
+    reported: Option<Instant>,
+}
+
+impl<W: Write + AsFd> Pen<W> {
+    /// Writes a batch, and waits for as long as the log makes it wait. What fails is dropped, but a line is never
+    /// left torn: its rest stays for the next time.
+    fn write(&mut self, batch: &Batch) {
+        if !self.torn.is_empty() {
+            let torn = std::mem::take(&mut self.torn);
+            if let Err(Stopped { written, error }) = self.write_bytes(&torn) {
+                self.torn = torn[written..].to_vec();
+                return self.drop_lines(batch.lines.into(), &error);
+            }
+        }
+        let Err(Stopped { written, error }) = self.write_bytes(&batch.text) else {
+            return;
+        };
+        let (done, rest) = batch.text.split_at(written);
+        let mut lines_begun = count_lines(done);
+        if done.last().is_some_and(|byte| *byte != b'\n') {
+            let line_end = rest
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map_or(rest.len(), |at| at + 1);
+            self.torn = rest[..line_end].to_vec();
+            lines_begun += 1;
+        }
+        self.drop_lines(u64::from(batch.lines).saturating_sub(lines_begun), &error);
+    }
+
+    /// `Write::write_all` that tells how far it came, and that also waits for a pipe that someone else has made
+    /// non-blocking.
+    fn write_bytes(&mut self, bytes: &[u8]) -> Result<(), Stopped> {
+        let mut written = 0;
+        while written < bytes.len() {
+            let error = match self.file.write(&bytes[written..]) {
+                Ok(0) => ErrorKind::WriteZero.into(),
+                Ok(more) => {
+                    written += more;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match error.kind() {
+                ErrorKind::Interrupted => {}
+                ErrorKind::WouldBlock => wait_until_writable(&self.file),
+                _ => return Err(Stopped { written, error }),
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_lines(&mut self, lines: u64, error: &io::Error) {
+        let dropped = self.lines_dropped.fetch_add(lines, Relaxed) + lines;
+        if self.reported.is_none_or(|at| at.elapsed() >= REPORTS_APART) {
+            self.reported = Some(Instant::now());
+            tracing::error!(log = %self.log, %error, lines_dropped = dropped, "the access log cannot be written");
+        }
+    }
+}
+
+/// A write that did not get to the end.
+struct Stopped {
+    /// Bytes written before it stopped.
+    written: usize,
+    error: io::Error,
+}
+
+fn count_lines(text: &[u8]) -> u64 {
+    text.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+fn wait_until_writable(file: &impl AsFd) {
+    // Whatever poll says, the next write decides.
+    let _ = poll(
+        &mut [PollFd::new(file.as_fd(), PollFlags::POLLOUT)],
+        PollTimeout::NONE,
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::BorrowedFd;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::mpsc::TrySendError;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
+    use super::*;
+    use crate::testing::Directory;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn batch(text: &str) -> Batch {
+        Batch {
+            lines: count_lines(text.as_bytes()) as u32,
+            text: text.as_bytes().to_vec(),
+        }
+    }
+
+    fn open(path: &Path) -> LogWriter {
+        LogWriter::open(&AccessLog::File(path.to_owned()))
+            .unwrap()
+            .expect("a file is not off")
+    }
+
+    #[test]
+    fn lines_are_appended_in_order_to_a_file_that_others_may_not_read() {
+        let directory = Directory::new();
+        let path = directory.path("access.log");
+        for text in ["one\n", "two\nthree\n"] {
+            let log = open(&path);
+            log.sender().send(batch(text)).unwrap();
+            log.finish(LONG);
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\nthree\n");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o007, 0);
+    }
+
+    #[test]
+    fn a_full_disk_drops_and_counts() {
+        let log = open(Path::new("/dev/full"));
+        let dropped = log.lines_dropped();
+        log.sender().send(batch("one\ntwo\n")).unwrap();
+        log.sender().send(batch("three\n")).unwrap();
+        log.finish(LONG);
+        assert_eq!(dropped.load(Relaxed), 3);
+    }
+
+    #[test]
+    fn a_fifo_that_nobody_reads_blocks_neither_sender_nor_exit() {
+        let directory = Directory::new();
+        let path = directory.path("access.fifo");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let log = open(&path);
+        let line = format!("{}\n", "x".repeat(4 * 1024));
+        // The pipe and the queue together hold so much; then the queue is full for good.
+        let sender = log.sender();
+        let mut taken = 0;
+        loop {
+            match sender.try_send(batch(&line)) {
+                Ok(()) => taken += 1,
+                Err(TrySendError::Full(_)) if taken >= QUEUED_BATCHES_MAX => break,
+                Err(TrySendError::Full(_)) => thread::yield_now(),
+                Err(TrySendError::Disconnected(_)) => panic!("the writer ended"),
+            }
+        }
+        drop(sender);
+        let begun = Instant::now();
+        log.finish(Duration::from_millis(10));
+        assert!(begun.elapsed() < LONG);
+    }
+
+    #[test]
+    fn a_log_in_a_missing_directory_is_named() {
+        let directory = Directory::new();
+        let path = directory.path("missing/access.log");
+        let refusal = LogWriter::open(&AccessLog::File(path.clone()))
+            .unwrap_err()
+            .to_string();
+        assert!(refusal.contains(path.to_str().unwrap()), "{refusal}");
+    }
+
+    /// Takes `room` bytes and then is full.
+    struct Disk {
+        written: Vec<u8>,
+        room: usize,
+        any: File,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.room == 0 {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            let taken = bytes.len().min(self.room);
+            self.room -= taken;
+            self.written.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl AsFd for Disk {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.any.as_fd()
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_begun_is_finished_when_there_is_room_again() {
+        for room in 0..=12 {
+            let disk = Disk {
+                written: Vec::new(),
+                room,
+                any: File::open("/dev/null").unwrap(),
+            };
+            let mut pen = Pen {
+                file: disk,
+                log: Destination::Stdout,
+                torn: Vec::new(),
+                lines_dropped: Arc::default(),
+                reported: None,
+            };
+            pen.write(&batch("one\ntwo\nsix\n"));
+            pen.write(&batch("lost\n"));
+            pen.file.room = 100;
+            pen.write(&batch("ten\n"));
+            let text = String::from_utf8(pen.file.written).unwrap();
+            let lines_begun = room.div_ceil(4);
+            let expected: String = ["one\n", "two\n", "six\n"][..lines_begun]
+                .iter()
+                .chain(&["ten\n"])
+                .copied()
+                .collect();
+            assert_eq!(text, expected, "with room for {room} bytes");
+            let dropped = pen.lines_dropped.load(Relaxed);
+            assert_eq!(
+                dropped,
+                (3 - lines_begun) as u64 + 1,
+                "with room for {room} bytes"
+            );
+        }
+    }
+}
