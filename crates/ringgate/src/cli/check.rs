@@ -1,0 +1,49 @@
+//! `ringgate check`: say whether a file is good, and what it comes to. It never binds, connects or resolves anything.
+
+use clap::Args;
+use ringgate_config::Plan;
+
+use crate::cli::file::File;
+use crate::failure::Failure;
+use crate::print::print;
+
+/// Check a configuration file
+///
+/// Prints every mistake with its place and exits with 1, or one line and exits with 0.
+#[derive(Args, Debug)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    file: File,
+
+    /// Print the file with every default filled in
+    #[arg(long)]
+    effective: bool,
+}
+
+impl Check {
+    pub(crate) fn act(self) -> Result<(), Failure> {
+        let plan = self.file.load()?;
+        if self.effective {
+            return print(&ringgate_config::effective(&plan));
+        }
+        print(&format!(
+            "{}: good: {}",
+            self.file.path.display(),
+            contents(&plan)
+        ))
+    }
+}
+
+/// How much of what a plan holds.
+fn contents(plan: &Plan) -> String {
+    let servers = plan.pools.iter().map(|pool| pool.servers.len()).sum();
+    let count = |number: usize, thing: &str| {
+        format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+    };
+    [
+        count(plan.listeners.len(), "listener"),
+        count(plan.pools.len(), "pool"),
+        count(servers, "server"),
+    ]
+    .join(", ")
+}

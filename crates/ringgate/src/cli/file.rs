@@ -1,0 +1,42 @@
+//! The flags that say which configuration is meant, the same for every verb that reads one.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ringgate_config::{Override, Plan};
+
+use crate::failure::Failure;
+
+/// A configuration file, and the keys that the command line sets instead of it.
+#[derive(Args, Debug)]
+pub(crate) struct File {
+    /// The configuration file
+    #[arg(
+        short = 'c',
+        long = "config",
+        value_name = "FILE",
+        default_value = "/etc/ringgate/ringgate.yaml"
+    )]
+    pub(crate) path: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) set: Set,
+}
+
+impl File {
+    /// The plan that the file and its overrides make.
+    ///
+    /// # Errors
+    /// With every mistake of both.
+    pub(crate) fn load(&self) -> Result<Plan, Failure> {
+        Ok(ringgate_config::load(&self.path, &self.set.overrides)?)
+    }
+}
+
+/// Keys that the command line sets.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Set {
+    /// Set one key, whatever the file says: `--set log.level=debug`; may be repeated
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE", value_parser = Override::parse)]
+    pub(crate) overrides: Vec<Override>,
+}

@@ -1,0 +1,200 @@
+//! `ringgate status`: ask the running process, over its admin socket, how things are. It only asks; nothing changes.
+
+mod figure;
+mod table;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use ringgate_control::client;
+use ringgate_control::status::{Listener, Pool, Server, Status as Report, Worker};
+
+use crate::cli::status::figure::{bytes, span};
+use crate::cli::status::table::{Column, Table};
+use crate::failure::Failure;
+use crate::print::print;
+
+/// How long the running process may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Show listeners, pools and servers of the running process
+#[derive(Args, Debug)]
+pub(crate) struct Status {
+    /// Print it as JSON, as `GET /v1/status` gives it
+    #[arg(long)]
+    json: bool,
+
+    /// The admin socket of the running process
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        default_value = "/run/ringgate/admin.sock"
+    )]
+    admin: PathBuf,
+}
+
+impl Status {
+    pub(crate) fn act(self) -> Result<(), Failure> {
+        let answer = client::get(&self.admin, "/v1/status", TIMEOUT).map_err(Failure::new)?;
+        let malformed = |error| {
+            Failure::new(format_args!(
+                "{} gave no status: {error}",
+                self.admin.display()
+            ))
+        };
+        if self.json {
+            let value: serde_json::Value =
+                serde_json::from_slice(&answer.body).map_err(malformed)?;
+            return print(&format!("{value:#}"));
+        }
+        let report: Report = serde_json::from_slice(&answer.body).map_err(malformed)?;
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        print(&render(&report, now))
+    }
+}
+
+/// The report for people; `now` is the time since the epoch.
+fn render(report: &Report, now: Duration) -> String {
+    let config = report
+        .config_file
+        .as_ref()
+        .map_or_else(String::new, |path| format!(", {}", path.display()));
+    let head = format!(
+        "ringgate {} {} for {} (pid {}{config})\n{} of {} connections, {}\n",
+        report.version,
+        report.state.word(),
+        span(report.uptime_s),
+        report.pid,
+        report.connections.active,
+        report.connections.max,
+        report.io_driver,
+    );
+    [
+        head,
+        listeners(&report.listeners),
+        pools(&report.pools),
+        servers(&report.pools, now),
+        workers(&report.workers),
+    ]
+    .join("\n")
+}
+
+fn listeners(listeners: &[Listener]) -> String {
+    let mut table = Table::new(&[
+        Column::text("LISTENER"),
+        Column::text("BIND"),
+        Column::text("POOL"),
+        Column::number("ACTIVE"),
+        Column::number("TOTAL"),
+        Column::number("REJECTED"),
+    ]);
+    for listener in listeners {
+        table.row([
+            listener.name.clone(),
+            listener.bind.join(" "),
+            listener.pool.clone(),
+            listener.connections_active.to_string(),
+            listener.connections_total.to_string(),
+            listener.rejected_total.to_string(),
+        ]);
+    }
+    table.to_string()
+}
+
+fn pools(pools: &[Pool]) -> String {
+    let mut table = Table::new(&[
+        Column::text("POOL"),
+        Column::text("BALANCE"),
+        Column::number("USABLE"),
+        Column::number("SERVERS"),
+        Column::number("ACTIVE"),
+        Column::number("RETRIES"),
+    ]);
+    for pool in pools {
+        let usable = pool
+            .servers
+            .iter()
+            .filter(|server| server.state.is_usable())
+            .count();
+        let active: u64 = pool
+            .servers
+            .iter()
+            .map(|server| server.connections_active)
+            .sum();
+        table.row([
+            pool.name.clone(),
+            pool.balance.clone(),
+            usable.to_string(),
+            pool.servers.len().to_string(),
+            active.to_string(),
+            pool.retries_total.to_string(),
+        ]);
+    }
+    table.to_string()
+}
+
+fn servers(pools: &[Pool], now: Duration) -> String {
+    let mut table = Table::new(&[
+        Column::text("POOL"),
+        Column::text("SERVER"),
+        Column::text("ADDRESS"),
+        Column::number("WEIGHT"),
+        Column::text("STATE"),
+        Column::number("FOR"),
+        Column::number("ACTIVE"),
+        Column::number("TOTAL"),
+        Column::number("ERRORS"),
+        Column::number("RECEIVED"),
+        Column::number("SENT"),
+    ]);
+    for pool in pools {
+        for server in &pool.servers {
+            table.row([
+                pool.name.clone(),
+                server.name.clone(),
+                server.address.clone(),
+                server.weight.to_string(),
+                state(server),
+                span(
+                    now.saturating_sub(Duration::from_secs(server.since))
+                        .as_secs_f64(),
+                ),
+                server.connections_active.to_string(),
+                server.connections_total.to_string(),
+                server.connect_errors_total.to_string(),
+                bytes(server.received_bytes_total),
+                bytes(server.sent_bytes_total),
+            ]);
+        }
+    }
+    table.to_string()
+}
+
+/// The state with its reason, if it has one.
+fn state(server: &Server) -> String {
+    let word = server.state.word();
+    server
+        .reason
+        .as_ref()
+        .map_or_else(|| word.to_owned(), |reason| format!("{word} ({reason})"))
+}
+
+fn workers(workers: &[Worker]) -> String {
+    let mut table = Table::new(&[
+        Column::number("WORKER"),
+        Column::number("ACTIVE"),
+        Column::text("LOOP"),
+    ]);
+    for worker in workers {
+        let turning = if worker.turning { "turns" } else { "stuck" };
+        table.row([
+            worker.id.to_string(),
+            worker.connections_active.to_string(),
+            turning.to_owned(),
+        ]);
+    }
+    table.to_string()
+}
