@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use ringgate_runtime::{Race, Stream, race};
+use ringgate_runtime::{Next, Race, Stream, next_turn, race};
 
 use crate::dial::{dial, picker};
 use crate::reason::ClosedBy;
@@ -23,8 +23,9 @@ pub(crate) async fn run(local: Rc<Local>, session: Session, client: Stream) {
 
 async fn serve(local: &Local, session: &Session, client: Stream) -> Ending {
     let timeouts = session.listener.timeouts.overlaid(&session.pool.timeouts);
+    let next = listen_first(&client).await;
     let cursor = local.cursor(session.listener.pool);
-    let server = match dial(session, &timeouts, picker(session, &cursor)).await {
+    let server = match dial(session, &timeouts, next, picker(session, &cursor)).await {
         Ok(server) => server,
         Err(ending) => {
             client.reset();
@@ -48,6 +49,19 @@ async fn serve(local: &Local, session: &Session, client: Stream) -> Ending {
         ClosedBy::Ringgate => {}
     }
     ending
+}
+
+/// Looks whether the client has spoken already, as most do, without waiting for it: then the
+/// handshake with the server can carry its words. Otherwise its first words need no acknowledgement
+/// of their own, the answer carries it.
+async fn listen_first(client: &Stream) -> Next {
+    client.start_recv();
+    next_turn().await;
+    if client.has_received() {
+        return Next::Data;
+    }
+    client.delay_acks();
+    Next::Unknown
 }
 
 /// Counts and logs the end. The sockets have been let go by now; the runtime closes each when

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use nix::errno::Errno;
 use ringgate_balance::{Cursor, ServerId, Tried};
 use ringgate_config::{Address, Timeouts};
-use ringgate_runtime::{SockAddr, Stream, now, timeout};
+use ringgate_runtime::{Next, SockAddr, Stream, now, timeout};
 
 use crate::counters::WorkerId;
 use crate::reason::Reason;
@@ -56,6 +56,7 @@ impl Drop for Place {
 pub(crate) async fn dial(
     session: &Session,
     timeouts: &Timeouts,
+    next: Next,
     mut pick: impl FnMut(&Tried) -> Option<ServerId>,
 ) -> Result<Dialled, Ending> {
     let counters = session.pool.counters.of(session.worker);
@@ -72,7 +73,7 @@ pub(crate) async fn dial(
         session.server.set(Some(id));
         let place = Place::take(server, session.worker);
         let started = now();
-        match timeout(started + timeouts.connect, connect(&server.address)).await {
+        match timeout(started + timeouts.connect, connect(&server.address, next)).await {
             Some(Ok(stream)) => {
                 let took = now().saturating_duration_since(started);
                 session.connect.set(Some(took));
@@ -111,12 +112,12 @@ pub(crate) fn picker<'a>(
     move |tried| pool.table.pick(&mut cursor.borrow_mut(), &**pool, tried)
 }
 
-async fn connect(address: &Address) -> io::Result<Stream> {
+async fn connect(address: &Address, next: Next) -> io::Result<Stream> {
     let address = match address {
         Address::Ip(address) => SockAddr::from(*address),
         Address::Unix(path) => SockAddr::unix(path)?,
     };
-    Stream::connect(&address).await
+    Stream::connect(&address, next).await
 }
 
 fn reason_of(error: &io::Error) -> Reason {

@@ -6,7 +6,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use ringgate_config::{Bind, Plan};
-use ringgate_runtime::{ListeningSocket, SockAddr, SocketFile, given_sockets};
+pub use ringgate_runtime::{ListeningSocket, SocketFile};
+use ringgate_runtime::{SockAddr, given_sockets};
 
 use crate::snapshot::ListenerId;
 

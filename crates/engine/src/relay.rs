@@ -69,6 +69,8 @@ struct Movement<'a> {
     connected: Instant,
     /// When the last bytes moved, and from which side.
     last: Cell<(Instant, Side)>,
+    /// The side that ended first.
+    ended: Cell<Option<Side>>,
 }
 
 impl Movement<'_> {
@@ -116,25 +118,23 @@ pub(crate) async fn relay(
         connected: started,
         // Nothing has moved yet: it is the client's turn to begin.
         last: Cell::new((started, Side::Server)),
+        ended: Cell::new(None),
     };
     let mut upward = pin!(pump(client, Side::Client, server, Side::Server, &movement));
     let mut downward = pin!(pump(server, Side::Server, client, Side::Client, &movement));
     let silence = Silence::new(started, timeouts);
-    let mut ended = None;
     let mut up_open = true;
     let mut down_open = true;
     poll_fn(|context| {
         if up_open && let Poll::Ready(result) = upward.as_mut().poll(context) {
             result?;
             up_open = false;
-            ended = ended.or(Some(Side::Client));
         }
         if down_open && let Poll::Ready(result) = downward.as_mut().poll(context) {
             result?;
             down_open = false;
-            ended = ended.or(Some(Side::Server));
         }
-        if let (Some(first), false, false) = (ended, up_open, down_open) {
+        if let (Some(first), false, false) = (movement.ended.get(), up_open, down_open) {
             return Poll::Ready(Err(first.done()));
         }
         let half_closed = !up_open || !down_open;
@@ -168,7 +168,11 @@ async fn pump(
         let chunk = from.recv().await.map_err(|error| from_side.failed(error))?;
         if chunk.is_empty() {
             to.sent().await.map_err(|error| to_side.failed(error))?;
-            to.shutdown_write();
+            if movement.ended.get().is_none() {
+                movement.ended.set(Some(from_side));
+                to.shutdown_write();
+            }
+            // Otherwise both have ended, and the close that follows says so.
             return Ok(());
         }
         movement.moved(from_side, chunk.len());

@@ -162,18 +162,38 @@ impl State {
                 socket.read = Read::Idle;
                 return Poll::Ready(result.map_err(io::Error::from_raw_os_error));
             }
-            Read::Idle => {
-                socket.read = Read::Armed;
-                let operation = Operation::Recv {
-                    fd: socket.fd,
-                    wait_first: !socket.nonempty,
-                };
-                set_waker(&mut socket.reader, context);
-                self.submit(id, Kind::Recv, operation);
-            }
             _ => set_waker(&mut socket.reader, context),
         }
+        self.start_recv(id);
         Poll::Pending
+    }
+
+    /// Starts to receive for nobody yet; the result waits for [`State::poll_recv`].
+    pub(crate) fn start_recv(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get(id) else {
+            return;
+        };
+        if let Read::Idle = socket.read {
+            socket.read = Read::Armed;
+            let operation = Operation::Recv {
+                fd: socket.fd,
+                wait_first: !socket.nonempty,
+            };
+            self.submit(id, Kind::Recv, operation);
+        }
+    }
+
+    /// Whether a receive has ended that nobody has asked for yet.
+    pub(crate) fn has_received(&mut self, id: SocketId) -> bool {
+        self.sockets
+            .get(id)
+            .is_some_and(|socket| matches!(socket.read, Read::Received(_)))
+    }
+
+    pub(crate) fn delay_acks(&mut self, id: SocketId) {
+        if let Some(socket) = self.sockets.get(id) {
+            self.driver.delay_acks(socket.fd);
+        }
     }
 
     /// Waits until a descriptor is readable.

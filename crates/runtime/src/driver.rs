@@ -65,6 +65,9 @@ pub(crate) trait Driver {
     /// Makes the close to come a reset (SO_LINGER with zero, socket(7)).
     fn reset_on_close(&mut self, fd: RawFd);
 
+    /// Lets acknowledgements wait for data to carry them (TCP_QUICKACK off, tcp(7)).
+    fn delay_acks(&mut self, fd: RawFd);
+
     /// The address of the other end.
     ///
     /// # Errors

@@ -29,6 +29,6 @@ pub use inbox::{Inbox, Sender, inbox};
 pub use listener::{Listener, ListeningSocket, SocketFile};
 pub use runtime::{Options, Runtime, StartError, buffers_waits, now, spawn};
 pub use socket2::SockAddr;
-pub use stream::{Chunk, Stream};
-pub use time::{Race, Sleep, race, timeout};
+pub use stream::{Chunk, Next, Stream};
+pub use time::{Race, Sleep, next_turn, race, timeout};
 pub use uring::Refused;

@@ -28,6 +28,12 @@ pub(crate) fn reset_on_close(fd: RawFd) {
     let _ = look_at(fd, |socket| socket.set_linger(Some(Duration::ZERO)));
 }
 
+/// Lets acknowledgements wait for data to carry them (TCP_QUICKACK off, tcp(7)); without effect on
+/// other families. The kernel still sends them by itself when no data comes.
+pub(crate) fn delay_acks(fd: RawFd) {
+    let _ = look_at(fd, |socket| socket.set_tcp_quickack(false));
+}
+
 /// The address of the other end.
 pub(crate) fn peer(fd: RawFd) -> io::Result<SockAddr> {
     look_at(fd, |socket| socket.peer_addr())

@@ -24,12 +24,17 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Connects to an address.
+    /// Connects to an address. When data is to follow at once, the acknowledgement that ends the
+    /// handshake waits for it, which saves a packet; a peer that has nothing to wait for must not
+    /// be kept waiting for it.
     ///
     /// # Errors
     /// Those of socket(2) and connect(2).
-    pub async fn connect(address: &SockAddr) -> io::Result<Self> {
+    pub async fn connect(address: &SockAddr, next: Next) -> io::Result<Self> {
         let stream = Self::open(|core| core.state.borrow_mut().open(address.domain()))?;
+        if next == Next::Data {
+            stream.delay_acks();
+        }
         stream
             .core
             .state
@@ -50,6 +55,21 @@ impl Stream {
         let core = core();
         let id = enter(&core)?;
         Ok(Self { core, id })
+    }
+
+    /// Starts to receive before anybody asks; [`Stream::recv`] gets the result.
+    pub fn start_recv(&self) {
+        self.core.state.borrow_mut().start_recv(self.id);
+    }
+
+    /// Whether something has arrived that [`Stream::recv`] gets at once.
+    pub fn has_received(&self) -> bool {
+        self.core.state.borrow_mut().has_received(self.id)
+    }
+
+    /// Lets acknowledgements wait for data to carry them, as in a dialogue.
+    pub fn delay_acks(&self) {
+        self.core.state.borrow_mut().delay_acks(self.id);
     }
 
     /// The next bytes that arrived; an empty chunk is the end of the peer's direction.
@@ -144,6 +164,15 @@ impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Stream").field(&self.id).finish()
     }
+}
+
+/// What the side that connects does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It has data to send.
+    Data,
+    /// It may have nothing to say before the other side speaks.
+    Unknown,
 }
 
 /// Bytes that arrived, in a buffer of the pool, which they hold until they are sent or dropped.

@@ -72,6 +72,19 @@ pub async fn timeout<T>(deadline: Instant, future: impl Future<Output = T>) -> O
     }
 }
 
+/// Waits until the driver has been turned once: what could be done at once is done then.
+pub async fn next_turn() {
+    let mut turned = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut turned, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// Which of two futures ended.
 #[derive(Debug)]
 pub enum Race<A, B> {

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringgate_runtime::{
-    Listener, ListeningSocket, Options, Runtime, Sleep, SockAddr, Stream, inbox, now, spawn,
+    Listener, ListeningSocket, Next, Options, Runtime, Sleep, SockAddr, Stream, inbox, now, spawn,
     timeout,
 };
 
@@ -154,10 +154,16 @@ fn a_refused_and_a_hanging_connect_are_told_apart() {
     let runtime = runtime();
     runtime
         .block_on(async {
-            let error = Stream::connect(&SockAddr::from(refused)).await.unwrap_err();
+            let error = Stream::connect(&SockAddr::from(refused), Next::Unknown)
+                .await
+                .unwrap_err();
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
             let deadline = now() + Duration::from_millis(100);
-            assert!(timeout(deadline, Stream::connect(&hanging)).await.is_none());
+            assert!(
+                timeout(deadline, Stream::connect(&hanging, Next::Unknown))
+                    .await
+                    .is_none()
+            );
         })
         .unwrap();
 }

@@ -67,6 +67,8 @@ fn config(servers: &[DemoServer], admin: &Path) -> String {
     let admin = serde_json::Value::from(admin.to_string_lossy());
     format!(
         "\
+# One worker, so that the servers take strict turns: each worker has a turn of its own.
+workers: 1
 log: {{ access: off, format: text }}
 admin: {{ socket: {admin}, http: \"127.0.0.1:9900\" }}
 timeouts: {{ drain: 1s }}

@@ -190,6 +190,10 @@ impl Driver for Uring {
         plain::reset_on_close(fd);
     }
 
+    fn delay_acks(&mut self, fd: RawFd) {
+        plain::delay_acks(fd);
+    }
+
     fn peer(&mut self, fd: RawFd) -> io::Result<SockAddr> {
         plain::peer(fd)
     }
