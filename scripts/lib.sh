@@ -26,11 +26,11 @@ need() {
 		apt-get -qq install --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# Asks for a Rust toolchain, which Debian has none new enough of, and installs the linker that it calls.
+# Asks for a Rust toolchain, which Debian has none new enough of, and installs the C tools that it calls.
 need_rust() {
 	if ! type -P cargo >/dev/null; then
 		echo "Rust is missing: install it as https://rustup.rs says, then run this again" >&2
 		return 1
 	fi
-	need cc=gcc
+	need cc=build-essential
 }

@@ -70,7 +70,7 @@ impl std::error::Error for Failure {
 
 /// Governs the process on this thread until it has ended: drained or stopped, log flushed, admin socket removed.
 ///
-/// SIGTERM and SIGINT drain, a second one stops at once; SIGHUP is only remarked upon. Must not be called inside an
+/// SIGTERM and SIGINT drain, a second one stops at once; SIGHUP and SIGUSR2, which will reload and upgrade, are only remarked upon. Must not be called inside an
 /// async runtime: it brings its own.
 ///
 /// # Errors
@@ -163,9 +163,9 @@ fn react(process: &Process, phase: Phase, event: Event) -> Result<Phase, Failure
         process.pulse.borrow_mut().note_end(worker);
     }
     let next = match (event, phase) {
-        (Event::Reload, phase) => {
+        (Event::Unanswered(signal), phase) => {
             tracing::warn!(
-                "SIGHUP does nothing: this version cannot reload its configuration; restart it instead"
+                "{signal} does nothing: this version can neither reload nor upgrade itself; restart it instead"
             );
             phase
         }
@@ -266,8 +266,8 @@ async fn keep_pulse(process: Rc<Process>) {
 enum Event {
     /// SIGTERM or SIGINT.
     End,
-    /// SIGHUP.
-    Reload,
+    /// A signal with a meaning that this version lacks.
+    Unanswered(&'static str),
     WorkerEnded(WorkerId),
     Deadline,
 }
@@ -277,6 +277,7 @@ struct Signals {
     term: Signal,
     int: Signal,
     hup: Signal,
+    usr2: Signal,
 }
 
 impl Signals {
@@ -285,6 +286,7 @@ impl Signals {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
             hup: signal(SignalKind::hangup())?,
+            usr2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -292,7 +294,8 @@ impl Signals {
         tokio::select! {
             _ = self.term.recv() => Event::End,
             _ = self.int.recv() => Event::End,
-            _ = self.hup.recv() => Event::Reload,
+            _ = self.hup.recv() => Event::Unanswered("SIGHUP"),
+            _ = self.usr2.recv() => Event::Unanswered("SIGUSR2"),
         }
     }
 }
@@ -361,7 +364,7 @@ mod tests {
     fn a_hangup_changes_nothing() {
         let (process, heard) = process_and_heard(&["127.0.0.1:1"]);
         assert!(matches!(
-            react(&process, Phase::Serving, Event::Reload),
+            react(&process, Phase::Serving, Event::Unanswered("SIGHUP")),
             Ok(Phase::Serving)
         ));
         assert!(messages(&heard).is_empty());

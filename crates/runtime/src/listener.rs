@@ -3,11 +3,12 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use nix::libc;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::core::Core;
@@ -44,6 +45,13 @@ impl ListeningSocket {
     /// # Errors
     /// Those of bind(2) and listen(2).
     pub fn bind(address: SocketAddr, dual_stack: bool, count: usize) -> io::Result<Vec<Self>> {
+        // A host may have no IPv6 at all; `:port` then means IPv4.
+        let address = match Socket::new(Domain::for_address(address), Type::STREAM, None) {
+            Err(error) if dual_stack && error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+                SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()))
+            }
+            _ => address,
+        };
         // A socket that does not share finds out whether somebody listens there.
         let mut sockets = vec![bound(address, dual_stack, Sharing::Not)?];
         sockets[0].set_reuse_port(true)?;

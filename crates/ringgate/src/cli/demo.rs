@@ -1,5 +1,5 @@
 //! `ringgate demo`: Ringgate in front of three small servers of its own, on the same path as `ringgate run`. It
-//! listens on the loopback only and leaves nothing behind.
+//! leaves nothing behind.
 
 use std::env;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use nix::unistd::mkdtemp;
-use ringgate_config::Plan;
+use ringgate_config::{Bind, Plan};
 
 use crate::cli::file::Set;
 use crate::demo::{DemoServer, STOP};
@@ -17,7 +17,7 @@ use crate::process::Process;
 
 /// Try it: no file needed
 ///
-/// Starts three small servers in the process, a TCP listener on 127.0.0.1:8080 in front of them and the dashboard on
+/// Starts three small servers in the process, a TCP listener on :8080 in front of them and the dashboard on
 /// 127.0.0.1:9900, and says what to try.
 #[derive(Args, Debug)]
 pub(crate) struct Demo {
@@ -37,7 +37,7 @@ impl Demo {
         let guide = what_to_try(&plan, &servers[0]);
         let process = Process::start(plan, None).map_err(|failure| {
             failure.with_advice(
-                "if a port is taken: ringgate demo --set listeners.demo.bind=127.0.0.1:8081 --set admin.http=127.0.0.1:9901",
+                "if a port is taken: ringgate demo --set listeners.demo.bind=:8081 --set admin.http=127.0.0.1:9901",
             )
         })?;
         print(&guide)?;
@@ -73,7 +73,7 @@ log: {{ access: off, format: text }}
 admin: {{ socket: {admin}, http: \"127.0.0.1:9900\" }}
 timeouts: {{ drain: 1s }}
 listeners:
-  demo: {{ bind: \"127.0.0.1:8080\", pool: servers }}
+  demo: {{ bind: \":8080\", pool: servers }}
 pools:
   servers:
     health: {{ interval: 500ms, timeout: 500ms }}
@@ -85,7 +85,11 @@ pools:
 /// What a newcomer can do now, ready to be copied.
 fn what_to_try(plan: &Plan, server: &DemoServer) -> String {
     let program = env::args().next().unwrap_or_else(|| "ringgate".to_owned());
-    let door = &plan.listeners[0].binds[0];
+    let listener = &plan.listeners[0].binds[0];
+    let door = match listener {
+        Bind::Ip { addr, .. } if addr.ip().is_unspecified() => format!("127.0.0.1:{}", addr.port()),
+        other => other.to_string(),
+    };
     let socket = plan.admin.socket.display();
     let DemoServer { name, address } = server;
     let seconds = STOP.as_secs();
@@ -96,7 +100,7 @@ fn what_to_try(plan: &Plan, server: &DemoServer) -> String {
     });
     format!(
         "
-Ringgate listens on {door} and spreads connections over three small servers. In another terminal:
+Ringgate listens on {listener} and spreads connections over three small servers. In another terminal:
 
   curl {door}
       another server each time
