@@ -225,3 +225,93 @@ impl Silence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::rc::Rc;
+
+    use ringgate_runtime::{Listener, ListeningSocket, Next, Options, Runtime, SockAddr, spawn};
+
+    use crate::snapshot::{ListenerId, Shared, testing};
+
+    fn listener() -> (Listener, SocketAddr) {
+        let free = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let socket = ListeningSocket::bind(free, false, 1).unwrap().remove(0);
+        (Listener::new(socket).unwrap(), free)
+    }
+
+    /// Both ends of a connection.
+    async fn pair() -> (Stream, Stream) {
+        let (listener, address) = listener();
+        let ours = Stream::connect(&SockAddr::from(address), Next::Unknown)
+            .await
+            .unwrap();
+        (ours, listener.accept().await.unwrap())
+    }
+
+    /// A client and a server with a relay between them, and a chunk for them to throw.
+    async fn relayed() -> (Stream, Stream, ringgate_runtime::Chunk) {
+        let ((client, client_end), (server_end, server)) = (pair().await, pair().await);
+        spawn(async move {
+            let snapshot = testing::snapshot();
+            let session = Session::new(testing::WORKER, &snapshot, ListenerId(0), None);
+            let shared = Shared::new(1);
+            let worker = shared.workers.of(testing::WORKER);
+            let timeouts = session.listener.timeouts;
+            relay(
+                &session,
+                &client_end,
+                &server_end,
+                ServerId(0),
+                &timeouts,
+                worker,
+            )
+            .await;
+        });
+        let (listener, address) = listener();
+        TcpStream::connect(address)
+            .unwrap()
+            .write_all(b"thrown to and fro")
+            .unwrap();
+        let chunk = listener.accept().await.unwrap().recv().await.unwrap();
+        (client, server, chunk)
+    }
+
+    #[test]
+    fn a_relay_turn_allocates_nothing() {
+        let runtime = Runtime::new(Options { buffers_max: 128 }).unwrap();
+        let (client, server, chunk) = runtime.block_on(relayed()).unwrap();
+        let ends = Rc::new((client, server));
+        let mut held = Some(chunk);
+        let mut throw = |turns: usize| {
+            let ends = ends.clone();
+            let chunk = held.take().unwrap();
+            held = Some(
+                runtime
+                    .block_on(async move {
+                        let (client, server) = &*ends;
+                        let mut chunk = chunk;
+                        for _ in 0..turns {
+                            client.send(chunk).await.unwrap();
+                            chunk = server.recv().await.unwrap();
+                            server.send(chunk).await.unwrap();
+                            chunk = client.recv().await.unwrap();
+                        }
+                        chunk
+                    })
+                    .unwrap(),
+            );
+        };
+        throw(100);
+        let few = allocation_counter::measure(|| throw(10)).count_total;
+        let many = allocation_counter::measure(|| throw(1010)).count_total;
+        assert_eq!(many, few, "a thousand turns more");
+        assert_eq!(&*held.unwrap(), b"thrown to and fro");
+    }
+}

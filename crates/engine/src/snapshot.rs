@@ -115,3 +115,54 @@ impl Shared {
         }
     }
 }
+
+/// A snapshot for tests of this room.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::time::Duration;
+
+    use ringgate_balance::{Algorithm, Member, Weight};
+
+    use super::*;
+    use crate::counters::WorkerId;
+
+    pub(crate) const WORKER: WorkerId = WorkerId(0);
+
+    /// One listener, one pool, one server that nobody will dial.
+    pub(crate) fn snapshot() -> Snapshot {
+        let second = Duration::from_secs(1);
+        let server = Server {
+            name: "server".into(),
+            address: Address::Ip(([127, 0, 0, 1], 1).into()),
+            active: AtomicU32::new(0),
+            counters: PerWorker::new(1),
+        };
+        let member = Member {
+            id: ServerId(0),
+            weight: Weight::default(),
+        };
+        let pool = Pool {
+            name: "pool".into(),
+            table: Table::new(Algorithm::RoundRobin, &[member]),
+            servers: [Arc::new(server)].into(),
+            timeouts: TimeoutOverrides::default(),
+            counters: Arc::new(PerWorker::new(1)),
+        };
+        let listener = Listener {
+            name: "listener".into(),
+            pool: PoolId(0),
+            timeouts: Timeouts {
+                connect: second,
+                idle: 60 * second,
+                half_closed: second,
+            },
+            counters: Arc::new(PerWorker::new(1)),
+        };
+        Snapshot {
+            generation: 1,
+            listeners: [Arc::new(listener)].into(),
+            pools: [Arc::new(pool)].into(),
+            connections_max: 1,
+        }
+    }
+}
