@@ -258,3 +258,46 @@ fn check_opcodes(ring: &IoUring) -> Result<(), Refused> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_that_is_not_in_use_is_refused() {
+        let mut ring = Ring::new().expect("io_uring works here");
+        ring.restrict_and_enable().expect("restrictions work here");
+        for entry in [
+            opcode::Nop::new().build(),
+            opcode::Socket::new(libc::AF_NETLINK, libc::SOCK_RAW, 0).build(),
+            opcode::Close::new(io_uring::types::Fd(0)).build(),
+        ] {
+            // SAFETY: the entries point to nothing.
+            unsafe { ring.push(entry) };
+        }
+        ring.enter(Wait::Forever).expect("the ring works");
+        let mut results = Vec::new();
+        ring.reap(|entry| results.push(entry.result()));
+        assert_eq!(results, [-libc::EACCES; 3]);
+    }
+
+    #[test]
+    fn more_entries_than_both_queues_hold_all_complete() {
+        const ENTRIES: usize = 3 * CQ_ENTRIES as usize;
+        let mut ring = Ring::new().expect("io_uring works here");
+        ring.restrict_and_enable().expect("restrictions work here");
+        for _ in 0..ENTRIES {
+            // SAFETY: the entry points to nothing.
+            unsafe { ring.push(opcode::Nop::new().build()) };
+        }
+        let mut completed = 0;
+        for _ in 0..ENTRIES {
+            ring.enter(Wait::Not).expect("the ring works");
+            ring.reap(|_| completed += 1);
+            if completed == ENTRIES {
+                return;
+            }
+        }
+        panic!("{completed} of {ENTRIES} completed");
+    }
+}
