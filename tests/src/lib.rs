@@ -1,1 +1,31 @@
-//! 
+//! The harness of the tests beside it: starts the real binary, gives it real peers and reads what a user would read
+//! (files, metrics, logs, `/proc`). It never looks into Ringgate's own crates, and it knows no promise: those are the
+//! files of `tests/`.
+
+mod client;
+mod command;
+mod config;
+mod http;
+mod load;
+mod metrics;
+mod nginx;
+mod pattern;
+mod proc;
+mod ringgate;
+mod servers;
+mod temp;
+mod wait;
+
+pub use crate::client::{connect, ended, read_to_end, refuses, reset, send_all};
+pub use crate::command::{Finished, binary, finish, run_to_end};
+pub use crate::config::{Config, loopback};
+pub use crate::http::{Response, get, request};
+pub use crate::load::{Failure, Keep, Load, answers, in_parallel};
+pub use crate::metrics::{Family, Metrics, Sample};
+pub use crate::nginx::Nginx;
+pub use crate::pattern::Pattern;
+pub use crate::proc::Proc;
+pub use crate::ringgate::Ringgate;
+pub use crate::servers::{Hanging, Refusing, Server};
+pub use crate::temp::TempDir;
+pub use crate::wait::{PATIENCE, wait_for, wait_until, wait_until_still};

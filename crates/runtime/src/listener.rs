@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use nix::libc;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -53,7 +54,7 @@ impl ListeningSocket {
             _ => address,
         };
         // A socket that does not share finds out whether somebody listens there.
-        let mut sockets = vec![bound(address, dual_stack, Sharing::Not)?];
+        let mut sockets = vec![bound_at_last(address, dual_stack)?];
         sockets[0].set_reuse_port(true)?;
         for _ in 1..count {
             sockets.push(bound(address, dual_stack, Sharing::Port)?);
@@ -159,6 +160,22 @@ fn bound(address: SocketAddr, dual_stack: bool, sharing: Sharing) -> io::Result<
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// A socket that does not share. The kernel frees the listening sockets of a process that was killed
+/// a few milliseconds after the process itself, when its ring is gone: a restart must not fail on
+/// that, so an address in use is tried again for a while.
+fn bound_at_last(address: SocketAddr, dual_stack: bool) -> io::Result<Socket> {
+    const TRIES_MAX: u32 = 50;
+    const PAUSE: Duration = Duration::from_millis(10);
+    let attempt = || bound(address, dual_stack, Sharing::Not);
+    for _ in 1..TRIES_MAX {
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => std::thread::sleep(PAUSE),
+            decided => return decided,
+        }
+    }
+    attempt()
 }
 
 /// Whether the file is a socket that refuses connections.
