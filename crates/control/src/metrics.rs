@@ -167,6 +167,8 @@ fn fold_process(sources: &Sources<'_>) {
         .absolute(sources.log_lines_dropped + shared.workers.sum(|worker| &worker.log_dropped));
     counter!("ringgate_relay_bytes_total", "path" => "copy")
         .absolute(shared.workers.sum(|worker| &worker.copied_bytes));
+    counter!("ringgate_relay_bytes_total", "path" => "splice")
+        .absolute(shared.workers.sum(|worker| &worker.spliced_bytes));
     for (number, worker) in shared.workers.iter().enumerate() {
         let label = [("worker", number.to_string())];
         gauge!("ringgate_worker_connections_active", &label).set(worker.active.get() as f64);

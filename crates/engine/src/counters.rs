@@ -135,6 +135,8 @@ pub struct WorkerCounters {
     pub beats: Count,
     /// Bytes relayed through a buffer in user space (`ringgate_relay_bytes_total{path="copy"}`).
     pub copied_bytes: Count,
+    /// Bytes relayed through a pipe (`ringgate_relay_bytes_total{path="splice"}`).
+    pub spliced_bytes: Count,
     /// Access-log lines dropped because the writer was behind.
     pub log_dropped: Count,
     /// Times an operation had to wait for a receive buffer.

@@ -12,4 +12,5 @@ mod relay;
 mod session;
 mod signal;
 pub mod snapshot;
+mod way;
 pub mod worker;

@@ -1,10 +1,8 @@
 //! Moves bytes both ways between a client and its server until both directions have ended, one
-//! side fails, or nothing moves for too long. Each direction holds at most one buffer that is being
-//! sent and one that has just arrived: that is the whole back-pressure.
+//! side fails, or nothing moves for too long. How bytes move is `way.rs`; this is when it ends.
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -13,92 +11,9 @@ use ringgate_balance::ServerId;
 use ringgate_config::Timeouts;
 use ringgate_runtime::{Sleep, Stream, now};
 
-use crate::counters::{PoolCounters, ServerCounters, WorkerCounters};
-use crate::reason::{ClosedBy, Reason};
+use crate::counters::WorkerCounters;
 use crate::session::{Ending, Session};
-
-/// One end of a relay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Client,
-    Server,
-}
-
-impl Side {
-    /// What a failed call on this side's socket means.
-    fn failed(self, _error: io::Error) -> Ending {
-        match self {
-            Self::Client => Ending {
-                by: ClosedBy::Client,
-                reason: Reason::ClientReset,
-            },
-            Self::Server => Ending {
-                by: ClosedBy::Server,
-                reason: Reason::ServerReset,
-            },
-        }
-    }
-
-    /// The end of a connection whose both directions ended in order, this side first.
-    fn done(self) -> Ending {
-        let by = match self {
-            Self::Client => ClosedBy::Client,
-            Self::Server => ClosedBy::Server,
-        };
-        Ending {
-            by,
-            reason: Reason::Done,
-        }
-    }
-
-    /// The end of a connection in which it was this side's turn for too long.
-    fn idle(self) -> Ending {
-        Ending::ours(match self {
-            Self::Client => Reason::ClientIdle,
-            Self::Server => Reason::ServerIdle,
-        })
-    }
-}
-
-/// What both directions note of what they moved.
-struct Movement<'a> {
-    session: &'a Session,
-    pool: &'a PoolCounters,
-    server: &'a ServerCounters,
-    worker: &'a WorkerCounters,
-    connected: Instant,
-    /// When the last bytes moved, and from which side.
-    last: Cell<(Instant, Side)>,
-    /// The side that ended first.
-    ended: Cell<Option<Side>>,
-}
-
-impl Movement<'_> {
-    fn moved(&self, from: Side, bytes: usize) {
-        let bytes = bytes as u64;
-        self.last.set((now(), from));
-        self.worker.copied_bytes.add(bytes);
-        match from {
-            Side::Client => {
-                self.session
-                    .bytes_in
-                    .set(self.session.bytes_in.get() + bytes);
-                self.server.sent_bytes.add(bytes);
-            }
-            Side::Server => {
-                self.session
-                    .bytes_out
-                    .set(self.session.bytes_out.get() + bytes);
-                self.server.received_bytes.add(bytes);
-                if self.session.first_byte.get().is_none() {
-                    let first_byte = now().saturating_duration_since(self.connected);
-                    self.session.first_byte.set(Some(first_byte));
-                    self.pool.first_byte.record(first_byte);
-                }
-            }
-        }
-    }
-}
+use crate::way::{Movement, Side, Way};
 
 /// Relays until the end, which it tells.
 pub(crate) async fn relay(
@@ -120,8 +35,20 @@ pub(crate) async fn relay(
         last: Cell::new((started, Side::Server)),
         ended: Cell::new(None),
     };
-    let mut upward = pin!(pump(client, Side::Client, server, Side::Server, &movement));
-    let mut downward = pin!(pump(server, Side::Server, client, Side::Client, &movement));
+    let upward = Way {
+        from: client,
+        from_side: Side::Client,
+        to: server,
+        to_side: Side::Server,
+    };
+    let downward = Way {
+        from: server,
+        from_side: Side::Server,
+        to: client,
+        to_side: Side::Client,
+    };
+    let mut upward = pin!(upward.pump(&movement));
+    let mut downward = pin!(downward.pump(&movement));
     let silence = Silence::new(started, timeouts);
     let mut up_open = true;
     let mut down_open = true;
@@ -153,32 +80,6 @@ fn whose_turn(up_open: bool, down_open: bool, movement: &Movement<'_>) -> Side {
     match (up_open, down_open, movement.last.get().1) {
         (true, false, _) | (true, true, Side::Server) | (false, false, _) => Side::Client,
         (false, true, _) | (true, true, Side::Client) => Side::Server,
-    }
-}
-
-/// Moves one direction to its end, and passes the end on.
-async fn pump(
-    from: &Stream,
-    from_side: Side,
-    to: &Stream,
-    to_side: Side,
-    movement: &Movement<'_>,
-) -> Result<(), Ending> {
-    loop {
-        let chunk = from.recv().await.map_err(|error| from_side.failed(error))?;
-        if chunk.is_empty() {
-            to.sent().await.map_err(|error| to_side.failed(error))?;
-            if movement.ended.get().is_none() {
-                movement.ended.set(Some(from_side));
-                to.shutdown_write();
-            }
-            // Otherwise both have ended, and the close that follows says so.
-            return Ok(());
-        }
-        movement.moved(from_side, chunk.len());
-        to.send(chunk)
-            .await
-            .map_err(|error| to_side.failed(error))?;
     }
 }
 

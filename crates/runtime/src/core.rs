@@ -12,10 +12,17 @@ use nix::libc::{ECANCELED, ENOBUFS};
 use socket2::{Domain, SockAddr};
 
 use crate::buffers::{BufferId, Buffers};
-use crate::driver::{Driver, Wait};
+use crate::driver::{Driver, PipeEnds, Wait};
 use crate::operation::{Completion, Kind, Operation, Token};
 use crate::sockets::{Accepting, Filled, Phase, Read, SocketId, Sockets, Write};
 use crate::wheel::Wheel;
+
+/// Pipes in use at once. Each can hold a megabyte of the kernel's memory.
+const PIPES_MAX: usize = 256;
+
+/// Pipes kept for the next bulk transfer: an ordinary user may own 64 of a megabyte each before
+/// the kernel makes them smaller (pipe(7), `pipe-user-pages-soft`).
+const PIPES_SPARE_MAX: usize = 16;
 
 /// The shared heart of one runtime. Only its own thread ever touches it.
 pub(crate) struct Core {
@@ -33,6 +40,9 @@ pub(crate) struct State {
     /// Sockets whose receive waits for a buffer, in order of arrival.
     starved: VecDeque<SocketId>,
     completions: Vec<Completion>,
+    /// Empty pipes nobody uses.
+    pipes: Vec<PipeEnds>,
+    pipes_leased: usize,
     /// Times a receive had to wait for a buffer.
     pub(crate) buffers_waits: u64,
 }
@@ -48,6 +58,8 @@ impl Core {
                 wheel: Wheel::new(now),
                 starved: VecDeque::new(),
                 completions: Vec::new(),
+                pipes: Vec::new(),
+                pipes_leased: 0,
                 buffers_waits: 0,
             }),
             now: Cell::new(now),
@@ -162,8 +174,10 @@ impl State {
                 socket.read = Read::Idle;
                 return Poll::Ready(result.map_err(io::Error::from_raw_os_error));
             }
-            _ => set_waker(&mut socket.reader, context),
+            Read::Ready => socket.read = Read::Idle,
+            _ => {}
         }
+        set_waker(&mut socket.reader, context);
         self.start_recv(id);
         Poll::Pending
     }
@@ -248,14 +262,85 @@ impl State {
         };
         match socket.write {
             Write::Idle => Poll::Ready(Ok(())),
+            Write::Ready => {
+                socket.write = Write::Idle;
+                Poll::Ready(Ok(()))
+            }
             Write::Sent(result) | Write::Connected(result) => {
                 socket.write = Write::Idle;
                 Poll::Ready(result.map_err(io::Error::from_raw_os_error))
             }
-            Write::Sending { .. } | Write::Connecting(_) => {
+            Write::Sending { .. } | Write::Connecting(_) | Write::Awaiting => {
                 set_waker(&mut socket.writer, context);
                 Poll::Pending
             }
+        }
+    }
+
+    /// Waits until a descriptor is writable, after what is being written.
+    pub(crate) fn poll_writable(
+        &mut self,
+        id: SocketId,
+        context: &Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(socket) = self.sockets.get(id) else {
+            return Poll::Ready(Err(closed()));
+        };
+        if let Write::Idle = socket.write {
+            socket.write = Write::Awaiting;
+            let operation = Operation::Writable { fd: socket.fd };
+            set_waker(&mut socket.writer, context);
+            self.submit(id, Kind::Writable, operation);
+            return Poll::Pending;
+        }
+        self.poll_sent(id, context)
+    }
+
+    /// Moves bytes from a socket into a pipe, as many as there are and fit.
+    pub(crate) fn splice_in(&mut self, id: SocketId, pipe: RawFd, len: usize) -> io::Result<usize> {
+        let fd = self.nonblocking(id)?;
+        self.driver.splice(fd, pipe, len)
+    }
+
+    /// Moves bytes from a pipe into a socket, as many as it takes.
+    pub(crate) fn splice_out(
+        &mut self,
+        id: SocketId,
+        pipe: RawFd,
+        len: usize,
+    ) -> io::Result<usize> {
+        let fd = self.nonblocking(id)?;
+        self.driver.splice(pipe, fd, len)
+    }
+
+    fn nonblocking(&mut self, id: SocketId) -> io::Result<RawFd> {
+        let socket = self.sockets.get(id).ok_or_else(closed)?;
+        if !socket.nonblocking {
+            socket.nonblocking = true;
+            self.driver.stop_blocking(socket.fd);
+        }
+        Ok(socket.fd)
+    }
+
+    /// A pipe to move bytes through, as long as there are not too many.
+    pub(crate) fn lease_pipe(&mut self) -> Option<PipeEnds> {
+        let pipe = match self.pipes.pop() {
+            Some(pipe) => pipe,
+            None if self.pipes_leased < PIPES_MAX => self.driver.pipe()?,
+            None => return None,
+        };
+        self.pipes_leased += 1;
+        Some(pipe)
+    }
+
+    /// Takes a pipe back; one that still holds bytes is closed, and so is one too many.
+    pub(crate) fn return_pipe(&mut self, pipe: PipeEnds, empty: bool) {
+        self.pipes_leased -= 1;
+        if empty && self.pipes.len() < PIPES_SPARE_MAX {
+            self.pipes.push(pipe);
+        } else {
+            self.driver.close(pipe.read);
+            self.driver.close(pipe.write);
         }
     }
 
@@ -401,6 +486,10 @@ impl State {
         /// Turns of 10 ms; a cancelled socket operation ends within the first.
         const TURNS_MAX: usize = 100;
         self.wheel.forget_wakers();
+        for pipe in std::mem::take(&mut self.pipes) {
+            self.driver.close(pipe.read);
+            self.driver.close(pipe.write);
+        }
         for id in self.sockets.ids() {
             self.close(id);
         }
@@ -470,6 +559,10 @@ impl State {
             Kind::Readable => {
                 socket.read = Read::Ready;
                 wake(&socket.reader);
+            }
+            Kind::Writable => {
+                socket.write = Write::Ready;
+                wake(&socket.writer);
             }
             Kind::Cancel => {}
         }

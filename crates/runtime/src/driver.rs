@@ -22,6 +22,15 @@ pub(crate) enum Wait {
     Forever,
 }
 
+/// Both ends of a pipe.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PipeEnds {
+    pub(crate) read: RawFd,
+    pub(crate) write: RawFd,
+    /// Bytes that fit, as far as page-sized pieces go.
+    pub(crate) capacity: usize,
+}
+
 /// A way to perform operations.
 pub(crate) trait Driver {
     /// What it is and which abilities it found, for people.
@@ -80,6 +89,18 @@ pub(crate) trait Driver {
 
     /// One non-blocking accept; `None` when none is waiting.
     fn accept_waiting(&mut self, fd: RawFd) -> Option<RawFd>;
+
+    /// A pipe of a useful size, or `None` when the system gives none.
+    fn pipe(&mut self) -> Option<PipeEnds>;
+
+    /// Moves up to `len` bytes between a socket and a pipe without waiting (splice(2)).
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing can be moved now; otherwise what ended the socket.
+    fn splice(&mut self, from: RawFd, to: RawFd, len: usize) -> io::Result<usize>;
+
+    /// Keeps plain calls on a socket from waiting (O_NONBLOCK). Operations still wait.
+    fn stop_blocking(&mut self, fd: RawFd);
 
     /// Closes a descriptor on which nothing is in flight.
     fn close(&mut self, fd: RawFd);

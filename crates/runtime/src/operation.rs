@@ -17,16 +17,18 @@ pub(crate) enum Kind {
     Recv,
     Send,
     Readable,
+    Writable,
     Cancel,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Accept,
         Self::Connect,
         Self::Recv,
         Self::Send,
         Self::Readable,
+        Self::Writable,
         Self::Cancel,
     ];
 }
@@ -78,6 +80,8 @@ pub(crate) enum Operation<'a> {
     },
     /// Complete once when the descriptor is readable.
     Readable { fd: RawFd },
+    /// Complete once when the descriptor is writable.
+    Writable { fd: RawFd },
     /// Cancel all operations in flight on the descriptor.
     Cancel { fd: RawFd },
 }

@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use crate::driver::PipeEnds;
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl};
 use nix::libc;
 use socket2::{Domain, SockAddr, SockFilter, SockRef, Socket, Type};
 
@@ -80,6 +82,40 @@ pub(crate) fn accept_waiting(fd: RawFd) -> Option<RawFd> {
             .ok()
             .map(|(accepted, _)| accepted.into_raw_fd())
     })
+}
+
+/// What a pipe should hold: the most an unprivileged process may ask for
+/// (`/proc/sys/fs/pipe-max-size`).
+const PIPE_BYTES: i32 = 1 << 20;
+
+/// A pipe that holds less than the kernel's usual 64 KiB is one that the user has too many of
+/// (pipe(7), `pipe-user-pages-soft`); copying beats it.
+const PIPE_BYTES_MIN: usize = 64 * 1024;
+
+/// A non-blocking pipe, as large as the kernel lets it be.
+pub(crate) fn pipe() -> Option<PipeEnds> {
+    let (read, write) = nix::unistd::pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).ok()?;
+    // A refusal leaves the usual size.
+    let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
+    let capacity = usize::try_from(fcntl(&write, FcntlArg::F_GETPIPE_SZ).ok()?).ok()?;
+    (capacity >= PIPE_BYTES_MIN).then(|| PipeEnds {
+        read: read.into_raw_fd(),
+        write: write.into_raw_fd(),
+        capacity,
+    })
+}
+
+/// Moves bytes between a socket and a pipe without waiting.
+pub(crate) fn splice(from: RawFd, to: RawFd, len: usize) -> io::Result<usize> {
+    let flags = SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK;
+    // SAFETY: both descriptors belong to the socket table or a leased pipe, which close them later.
+    let (from, to) = unsafe { (BorrowedFd::borrow_raw(from), BorrowedFd::borrow_raw(to)) };
+    Ok(nix::fcntl::splice(from, None, to, None, len, flags)?)
+}
+
+/// Keeps plain calls on a socket from waiting.
+pub(crate) fn stop_blocking(fd: RawFd) {
+    let _ = look_at(fd, |socket| socket.set_nonblocking(true));
 }
 
 /// Closes a descriptor.

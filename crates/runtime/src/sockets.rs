@@ -24,6 +24,8 @@ pub(crate) struct Socket {
     /// Operations the driver has not ended yet. The descriptor stays open until it is 0.
     pub(crate) in_flight: u16,
     pub(crate) phase: Phase,
+    /// Plain calls on it do not wait (O_NONBLOCK).
+    pub(crate) nonblocking: bool,
     /// The last receive left bytes behind, so that the next one may try at once.
     pub(crate) nonempty: bool,
     pub(crate) read: Read,
@@ -88,6 +90,10 @@ pub(crate) enum Write {
     Connecting(Box<SockAddr>),
     /// A connect ended: well, or with an error number.
     Connected(Result<(), i32>),
+    /// A readiness wait is in flight.
+    Awaiting,
+    /// A readiness wait ended.
+    Ready,
 }
 
 /// All sockets of a worker.
@@ -125,6 +131,7 @@ impl Sockets {
             generation,
             in_flight: 0,
             phase: Phase::Open,
+            nonblocking: false,
             nonempty: false,
             read: Read::Idle,
             reader: None,

@@ -12,8 +12,9 @@ use std::task::{Context, Poll};
 
 use socket2::SockAddr;
 
-use crate::buffers::BufferId;
+use crate::buffers::{BUFFER_BYTES, BufferId};
 use crate::core::Core;
+use crate::pipe::Pipe;
 use crate::runtime::core;
 use crate::sockets::{Filled, SocketId};
 
@@ -134,6 +135,48 @@ impl Stream {
         }
     }
 
+    /// Waits until something can be received or the peer has ended. Not while a receive is under
+    /// way.
+    pub async fn readable(&self) {
+        poll_fn(|context| self.core.state.borrow_mut().poll_readable(self.id, context)).await;
+    }
+
+    /// Waits until what was sent is taken over and more can be sent.
+    ///
+    /// # Errors
+    /// Those of the send before.
+    pub async fn writable(&self) -> io::Result<()> {
+        poll_fn(|context| self.core.state.borrow_mut().poll_writable(self.id, context)).await
+    }
+
+    /// Moves what has arrived into an empty pipe, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing has arrived, otherwise those of recv(2).
+    pub fn splice_in(&self, pipe: &mut Pipe) -> io::Result<usize> {
+        let moved =
+            self.core
+                .state
+                .borrow_mut()
+                .splice_in(self.id, pipe.ends.write, pipe.ends.capacity)?;
+        pipe.held += moved;
+        Ok(moved)
+    }
+
+    /// Moves what a pipe holds into the stream, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the stream takes no more now, otherwise those of send(2).
+    pub fn splice_out(&self, pipe: &mut Pipe) -> io::Result<usize> {
+        let moved = self
+            .core
+            .state
+            .borrow_mut()
+            .splice_out(self.id, pipe.ends.read, pipe.held)?;
+        pipe.held -= moved;
+        Ok(moved)
+    }
+
     /// Ends the sending direction; what was sent before still arrives. Wait for
     /// [`Stream::sent`] first.
     pub fn shutdown_write(&self) {
@@ -184,6 +227,11 @@ struct Held {
     core: Rc<Core>,
     buffer: BufferId,
     bytes: NonNull<[u8]>,
+}
+
+impl Chunk {
+    /// Bytes of the largest chunk: a receive that gives so many may have left more behind.
+    pub const BYTES_MAX: usize = BUFFER_BYTES;
 }
 
 impl Held {

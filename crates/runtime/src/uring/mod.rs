@@ -15,7 +15,7 @@ use nix::libc;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::buffers::{BUFFER_BYTES, BufferId, Buffers};
-use crate::driver::{Driver, Wait};
+use crate::driver::{Driver, PipeEnds, Wait};
 use crate::operation::{Completion, Operation, Token};
 use crate::plain;
 
@@ -122,6 +122,9 @@ impl Driver for Uring {
             Operation::Readable { fd } => {
                 opcode::PollAdd::new(types::Fd(fd), libc::POLLIN as u32).build()
             }
+            Operation::Writable { fd } => {
+                opcode::PollAdd::new(types::Fd(fd), libc::POLLOUT as u32).build()
+            }
             Operation::Cancel { fd } => {
                 opcode::AsyncCancel2::new(types::CancelBuilder::fd(types::Fd(fd)).all()).build()
             }
@@ -204,6 +207,18 @@ impl Driver for Uring {
 
     fn accept_waiting(&mut self, fd: RawFd) -> Option<RawFd> {
         plain::accept_waiting(fd)
+    }
+
+    fn pipe(&mut self) -> Option<PipeEnds> {
+        plain::pipe()
+    }
+
+    fn splice(&mut self, from: RawFd, to: RawFd, len: usize) -> io::Result<usize> {
+        plain::splice(from, to, len)
+    }
+
+    fn stop_blocking(&mut self, fd: RawFd) {
+        plain::stop_blocking(fd);
     }
 
     fn close(&mut self, fd: RawFd) {

@@ -1,0 +1,211 @@
+//! One direction of a relay: how its bytes move, and what is noted of them. Small and interactive
+//! flows are received into a buffer and sent from it; a flow that turns bulk is spliced through a
+//! pipe until it goes quiet. Each direction holds at most one buffer that is being sent and one
+//! that has just arrived, or a pipe: that is the whole back-pressure.
+
+use std::cell::Cell;
+use std::io;
+use std::time::{Duration, Instant};
+
+use ringgate_runtime::{Chunk, Pipe, Stream, now, timeout};
+
+use crate::counters::{Count, PoolCounters, ServerCounters, WorkerCounters};
+use crate::reason::{ClosedBy, Reason};
+use crate::session::{Ending, Session};
+
+/// Receives in a row that fill their buffer before a direction counts as bulk.
+const FULL_RECEIVES: u32 = 4;
+
+/// A splice that moves less than this is a quiet one.
+const QUIET_BYTES: usize = 16 * 1024;
+
+/// Quiet splices in a row before a direction goes back to buffers.
+const QUIET_SPLICES: u32 = 4;
+
+/// How long a direction keeps its pipe while nothing comes.
+const PIPE_PATIENCE: Duration = Duration::from_millis(50);
+
+/// One end of a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
+impl Side {
+    /// What a failed call on this side's socket means.
+    fn failed(self, _error: io::Error) -> Ending {
+        match self {
+            Self::Client => Ending {
+                by: ClosedBy::Client,
+                reason: Reason::ClientReset,
+            },
+            Self::Server => Ending {
+                by: ClosedBy::Server,
+                reason: Reason::ServerReset,
+            },
+        }
+    }
+
+    /// The end of a connection whose both directions ended in order, this side first.
+    pub(crate) fn done(self) -> Ending {
+        let by = match self {
+            Self::Client => ClosedBy::Client,
+            Self::Server => ClosedBy::Server,
+        };
+        Ending {
+            by,
+            reason: Reason::Done,
+        }
+    }
+
+    /// The end of a connection in which it was this side's turn for too long.
+    pub(crate) fn idle(self) -> Ending {
+        Ending::ours(match self {
+            Self::Client => Reason::ClientIdle,
+            Self::Server => Reason::ServerIdle,
+        })
+    }
+}
+
+/// What both directions note of what they moved.
+pub(crate) struct Movement<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) pool: &'a PoolCounters,
+    pub(crate) server: &'a ServerCounters,
+    pub(crate) worker: &'a WorkerCounters,
+    pub(crate) connected: Instant,
+    /// When the last bytes moved, and from which side.
+    pub(crate) last: Cell<(Instant, Side)>,
+    /// The side that ended first.
+    pub(crate) ended: Cell<Option<Side>>,
+}
+
+impl Movement<'_> {
+    fn moved(&self, from: Side, bytes: usize, path: &Count) {
+        let bytes = bytes as u64;
+        self.last.set((now(), from));
+        path.add(bytes);
+        match from {
+            Side::Client => {
+                self.session
+                    .bytes_in
+                    .set(self.session.bytes_in.get() + bytes);
+                self.server.sent_bytes.add(bytes);
+            }
+            Side::Server => {
+                self.session
+                    .bytes_out
+                    .set(self.session.bytes_out.get() + bytes);
+                self.server.received_bytes.add(bytes);
+                if self.session.first_byte.get().is_none() {
+                    let first_byte = now().saturating_duration_since(self.connected);
+                    self.session.first_byte.set(Some(first_byte));
+                    self.pool.first_byte.record(first_byte);
+                }
+            }
+        }
+    }
+}
+
+/// One direction: its two ends, and which side each is.
+pub(crate) struct Way<'a> {
+    pub(crate) from: &'a Stream,
+    pub(crate) from_side: Side,
+    pub(crate) to: &'a Stream,
+    pub(crate) to_side: Side,
+}
+
+impl Way<'_> {
+    /// Moves everything to the end of the direction, and passes the end on.
+    ///
+    /// # Errors
+    /// The end of the connection, when a side fails.
+    pub(crate) async fn pump(&self, movement: &Movement<'_>) -> Result<(), Ending> {
+        let mut full = 0;
+        loop {
+            let chunk = self.received(self.from.recv().await)?;
+            if chunk.is_empty() {
+                break;
+            }
+            full = if chunk.len() == Chunk::BYTES_MAX {
+                full + 1
+            } else {
+                0
+            };
+            movement.moved(self.from_side, chunk.len(), &movement.worker.copied_bytes);
+            self.sent(self.to.send(chunk).await)?;
+            if full >= FULL_RECEIVES
+                && let Some(pipe) = Pipe::lease()
+            {
+                full = 0;
+                if let Next::End = self.splice(pipe, movement).await? {
+                    break;
+                }
+            }
+        }
+        self.sent(self.to.sent().await)?;
+        if movement.ended.get().is_none() {
+            movement.ended.set(Some(self.from_side));
+            self.to.shutdown_write();
+        }
+        // Otherwise both have ended, and the close that follows says so.
+        Ok(())
+    }
+
+    /// Splices until the direction ends or goes quiet.
+    async fn splice(&self, mut pipe: Pipe, movement: &Movement<'_>) -> Result<Next, Ending> {
+        self.sent(self.to.sent().await)?;
+        let mut quiet = 0;
+        while quiet < QUIET_SPLICES {
+            match self.from.splice_in(&mut pipe) {
+                Ok(0) => return Ok(Next::End),
+                Ok(moved) => {
+                    quiet = if moved < QUIET_BYTES { quiet + 1 } else { 0 };
+                    movement.moved(self.from_side, moved, &movement.worker.spliced_bytes);
+                    self.empty(&mut pipe).await?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if timeout(now() + PIPE_PATIENCE, self.from.readable())
+                        .await
+                        .is_none()
+                    {
+                        break;
+                    }
+                }
+                Err(error) => return Err(self.from_side.failed(error)),
+            }
+        }
+        Ok(Next::Buffers)
+    }
+
+    /// Sends all that a pipe holds.
+    async fn empty(&self, pipe: &mut Pipe) -> Result<(), Ending> {
+        while !pipe.is_empty() {
+            match self.to.splice_out(pipe) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.sent(self.to.writable().await)?;
+                }
+                Err(error) => return Err(self.to_side.failed(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn received<T>(&self, result: io::Result<T>) -> Result<T, Ending> {
+        result.map_err(|error| self.from_side.failed(error))
+    }
+
+    fn sent<T>(&self, result: io::Result<T>) -> Result<T, Ending> {
+        result.map_err(|error| self.to_side.failed(error))
+    }
+}
+
+/// How a direction goes on after a splice.
+enum Next {
+    /// With buffers.
+    Buffers,
+    /// Not at all: its end has come.
+    End,
+}
