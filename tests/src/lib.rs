@@ -25,7 +25,7 @@ pub use crate::metrics::{Family, Metrics, Sample};
 pub use crate::nginx::Nginx;
 pub use crate::pattern::Pattern;
 pub use crate::proc::Proc;
-pub use crate::ringgate::Ringgate;
+pub use crate::ringgate::{Ringgate, driver_under_test};
 pub use crate::servers::{Hanging, Refusing, Server};
 pub use crate::temp::TempDir;
 pub use crate::wait::{PATIENCE, wait_for, wait_until, wait_until_still};

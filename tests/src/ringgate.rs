@@ -36,6 +36,11 @@ pub struct Ringgate {
     ended: Option<ExitStatus>,
 }
 
+/// The driver that the tests run on: what RINGGATE_IO says, otherwise what Ringgate chooses here.
+pub fn driver_under_test() -> String {
+    std::env::var("RINGGATE_IO").unwrap_or_else(|_| "uring".to_owned())
+}
+
 impl Ringgate {
     /// Starts with that configuration (see [`Config::write`]) and waits until it is ready.
     ///
@@ -82,7 +87,9 @@ impl Ringgate {
                 binary().display().to_string(),
                 config.file().display().to_string(),
             );
-            let command = [wrapper, &[&binary, "run", "-c", &file], args].concat();
+            let io = std::env::var("RINGGATE_IO").ok();
+            let io: Vec<&str> = io.iter().flat_map(|io| ["--io", io]).collect();
+            let command = [wrapper, &[&binary, "run", "-c", &file], &io, args].concat();
             match Self::try_start(config, command.into_iter().map(str::to_owned).collect()) {
                 Ok(ringgate) => return ringgate,
                 Err(output) if PORT_TAKEN.iter().any(|words| output.contains(words)) => {

@@ -6,8 +6,8 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 
 use ringgate_tests::{
-    Metrics, PATIENCE, Refusing, Ringgate, Server, connect, get, read_to_end, request, run_to_end,
-    send_all, wait_until,
+    Metrics, PATIENCE, Refusing, Ringgate, Server, connect, driver_under_test, get, read_to_end,
+    request, run_to_end, send_all, wait_until,
 };
 
 /// Every metric of the contract that has something to say, its type, and its labels.
@@ -107,7 +107,10 @@ fn every_metric_is_there_from_the_start_with_its_labels() {
         }
     }
     assert_eq!(
-        metrics.value("ringgate_io_driver_info", &[("driver", "uring")]),
+        metrics.value(
+            "ringgate_io_driver_info",
+            &[("driver", &driver_under_test())]
+        ),
         Some(1.0)
     );
     assert!(

@@ -1,10 +1,12 @@
-//! Promise: where io_uring is refused, Ringgate does not start, and says why and what to do.
+//! Promise: where io_uring is refused, `--io uring` does not start and says why and what to do, and
+//! without it Ringgate serves on epoll and says so.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::io::{Read, Write};
 use std::process::Command;
 
-use ringgate_tests::{Config, binary, finish, loopback, refuses};
+use ringgate_tests::{Config, Ringgate, Server, binary, finish, loopback, refuses};
 
 #[test]
 fn a_seccomp_filter_is_named() {
@@ -15,6 +17,35 @@ fn a_seccomp_filter_is_named() {
 #[test]
 fn a_kernel_without_it_is_named() {
     check(libc::ENOSYS, &["kernel", "io_uring"]);
+}
+
+#[test]
+fn without_a_word_about_it_epoll_takes_over() {
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        let server = Server::echo();
+        let refuse = [env!("CARGO_BIN_EXE_refuse-io-uring"), &errno.to_string()];
+        let ringgate = Ringgate::start_through(
+            &refuse,
+            &format!(
+                "
+listeners:
+  tcp: {{ bind: '127.0.0.1:$tcp', pool: tcp }}
+pools:
+  tcp: [{server}]
+"
+            ),
+        );
+        let mut client = ringgate.connect("tcp");
+        client.write_all(b"over epoll").unwrap();
+        let mut answer = [0; 10];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"over epoll");
+        assert_eq!(
+            ringgate.metric("ringgate_io_driver_info", &[("driver", "epoll")]),
+            1.0
+        );
+        assert_eq!(ringgate.status()["io_driver"], "epoll");
+    }
 }
 
 fn check(errno: i32, words: &[&str]) {
@@ -30,7 +61,13 @@ pools:
         Command::new(env!("CARGO_BIN_EXE_refuse-io-uring"))
             .arg(errno.to_string())
             .arg(binary())
-            .args(["run", "-c", &config.file().display().to_string()]),
+            .args([
+                "run",
+                "--io",
+                "uring",
+                "-c",
+                &config.file().display().to_string(),
+            ]),
     );
     assert_eq!(refused.code, Some(1), "{refused:?}");
     for word in words {

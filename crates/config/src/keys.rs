@@ -67,7 +67,7 @@ pub(crate) static IO: Key = Key {
     name: "io",
     shape: Shape::Word {
         words: Io::WORDS,
-        later: &["epoll"],
+        later: &[],
     },
     absent: Absent::Value("auto"),
     doc: "How a worker talks to the kernel.",

@@ -68,6 +68,8 @@ words! {
         Auto = "auto",
         /// io_uring; the start fails with the cause when the kernel refuses it.
         Uring = "uring",
+        /// epoll, for hosts where io_uring is refused; it costs more.
+        Epoll = "epoll",
     }
 }
 

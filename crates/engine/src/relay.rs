@@ -134,7 +134,9 @@ mod tests {
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::rc::Rc;
 
-    use ringgate_runtime::{Listener, ListeningSocket, Next, Options, Runtime, SockAddr, spawn};
+    use ringgate_runtime::{
+        Io, Listener, ListeningSocket, Next, Options, Runtime, SockAddr, spawn,
+    };
 
     use crate::snapshot::{ListenerId, Shared, testing};
 
@@ -186,7 +188,11 @@ mod tests {
 
     #[test]
     fn a_relay_turn_allocates_nothing() {
-        let runtime = Runtime::new(Options { buffers_max: 128 }).unwrap();
+        let runtime = Runtime::new(Options {
+            io: Io::Auto,
+            buffers_max: 128,
+        })
+        .unwrap();
         let (client, server, chunk) = runtime.block_on(relayed()).unwrap();
         let ends = Rc::new((client, server));
         let mut held = Some(chunk);

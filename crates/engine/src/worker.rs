@@ -13,8 +13,9 @@ use arc_swap::{ArcSwap, Cache};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use ringgate_balance::{Cursor, PoolId};
+use ringgate_config as config;
 use ringgate_runtime::{
-    Inbox, Listener, ListeningSocket, Options, Runtime, Sender, Sleep, inbox, now, race, spawn,
+    Inbox, Io, Listener, ListeningSocket, Options, Runtime, Sender, Sleep, inbox, now, race, spawn,
 };
 
 use crate::accept::accept;
@@ -41,6 +42,8 @@ pub enum Message {
 pub struct Start {
     /// Its index.
     pub id: WorkerId,
+    /// How it talks to the kernel.
+    pub io: config::Io,
     /// The core it stays on; `None` leaves that to the kernel.
     pub cpu: Option<usize>,
     /// Where it accepts.
@@ -85,7 +88,28 @@ impl std::error::Error for StartError {}
 pub struct Worker {
     id: WorkerId,
     sender: Sender<Message>,
-    driver: String,
+    driver: Driver,
+}
+
+/// How a worker does its input and output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Driver {
+    /// In one word: `uring` or `epoll`.
+    pub word: &'static str,
+    /// With the abilities it found, for people.
+    pub text: String,
+    /// Why it is not io_uring, when that was tried.
+    pub refused: Option<String>,
+}
+
+impl Driver {
+    fn of(runtime: &Runtime) -> Self {
+        Self {
+            word: runtime.driver(),
+            text: runtime.describe(),
+            refused: runtime.refused().map(ToString::to_string),
+        }
+    }
 }
 
 impl Worker {
@@ -94,8 +118,8 @@ impl Worker {
         self.id
     }
 
-    /// How it does its input and output, for people.
-    pub fn driver(&self) -> &str {
+    /// How it does its input and output.
+    pub fn driver(&self) -> &Driver {
         &self.driver
     }
 
@@ -144,13 +168,19 @@ fn pin(cpu: usize) {
 }
 
 /// What a worker reports once it serves, or why it does not.
-type Outcome = Result<(Sender<Message>, String), StartError>;
+type Outcome = Result<(Sender<Message>, Driver), StartError>;
 
 /// Serves until drained or stopped; `None` when it could not begin.
 fn serve(start: Start, report: impl FnOnce(Outcome)) -> Option<io::Result<()>> {
     // Two buffers for each direction of a connection: more are never in use at once.
     let connections = start.published.load().connections_max as usize;
+    let io = match start.io {
+        config::Io::Auto => Io::Auto,
+        config::Io::Uring => Io::Uring,
+        config::Io::Epoll => Io::Epoll,
+    };
     let options = Options {
+        io,
         buffers_max: connections.saturating_mul(4),
     };
     let runtime = match Runtime::new(options) {
@@ -160,7 +190,7 @@ fn serve(start: Start, report: impl FnOnce(Outcome)) -> Option<io::Result<()>> {
             return None;
         }
     };
-    let driver = runtime.describe();
+    let driver = Driver::of(&runtime);
     let served = runtime.block_on(async {
         let prepared = prepare(start);
         match prepared {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ringgate_config::{ConnectionLimit, Io, Plan};
+use ringgate_config::{ConnectionLimit, Plan};
 use ringgate_control::admin::Doors;
 use ringgate_control::facts::Facts;
 use ringgate_control::instance::Claim;
@@ -20,7 +20,7 @@ use ringgate_engine::counters::WorkerId;
 use ringgate_engine::listen::{self, Bound, Inherited, SocketFile};
 use ringgate_engine::log::AccessLog;
 use ringgate_engine::snapshot::Shared;
-use ringgate_engine::worker::{self, Start};
+use ringgate_engine::worker::{self, Driver, Start};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
@@ -58,7 +58,7 @@ impl Process {
         let shared = Arc::new(Shared::new(cores.len()));
         let (ended_sender, ended) = mpsc::unbounded_channel();
         let mut workers: Vec<Tell> = Vec::with_capacity(cores.len());
-        let mut driver_text = String::new();
+        let mut driver = None;
         for ((id, cpu), listeners) in (0..).map(WorkerId).zip(cores).zip(listening) {
             let ended_sender = ended_sender.clone();
             let access_log = log.as_ref().map(|log| AccessLog {
@@ -67,6 +67,7 @@ impl Process {
             });
             let start = Start {
                 id,
+                io: plan.io,
                 cpu,
                 listeners,
                 published: facts.published(),
@@ -82,17 +83,18 @@ impl Process {
                 let _ = ended_sender.send(id);
             };
             let worker = worker::start(start, ended).map_err(Failure::new)?;
-            worker.driver().clone_into(&mut driver_text);
+            driver = Some(worker.driver().clone());
             workers.push(Box::new(move |message| worker.send(message)));
         }
-        announce(&plan, workers.len(), &driver_text);
+        let driver = driver.expect("there is at least one worker");
+        announce(&plan, workers.len(), &driver);
 
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let about = About {
             version,
             config,
-            driver: Io::Uring.word().to_owned(),
-            driver_text,
+            driver: driver.word.to_owned(),
+            driver_text: driver.text,
             started,
         };
         let setup = Setup {
@@ -163,8 +165,11 @@ fn listen(plan: &Plan, workers: usize) -> Result<Bound, Failure> {
     Ok(listening)
 }
 
-fn announce(plan: &Plan, workers: usize, driver: &str) {
-    info!(workers, io = driver, "started");
+fn announce(plan: &Plan, workers: usize, driver: &Driver) {
+    if let Some(refused) = &driver.refused {
+        warn!("{refused}; serving on epoll, which costs more");
+    }
+    info!(workers, io = %driver.text, "started");
     for listener in &plan.listeners {
         let binds: Vec<String> = listener.binds.iter().map(ToString::to_string).collect();
         let (bind, pool) = (binds.join(" "), &plan.pool(listener.pool).name);

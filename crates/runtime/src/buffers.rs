@@ -52,12 +52,24 @@ impl Buffers {
 
     /// Takes a spare buffer for the driver to receive into, mapping more where the limit allows.
     pub(crate) fn take_for_driver(&mut self) -> Option<BufferId> {
-        if self.spare.is_empty() {
-            self.grow();
-        }
+        self.has_spare();
         let id = self.spare.pop_back()?;
         self.moved(id, Place::Spare, Place::Driver);
         Some(id)
+    }
+
+    /// Takes a buffer back from the driver that it has not filled.
+    pub(crate) fn put_back(&mut self, id: BufferId) {
+        self.moved(id, Place::Driver, Place::Spare);
+        self.spare.push_back(id);
+    }
+
+    /// Whether a buffer can be taken, mapping more where the limit allows.
+    pub(crate) fn has_spare(&mut self) -> bool {
+        if self.spare.is_empty() {
+            self.grow();
+        }
+        !self.spare.is_empty()
     }
 
     /// Notes that the driver filled a buffer and hands it to the connection's side.

@@ -33,6 +33,9 @@ pub(crate) struct PipeEnds {
 
 /// A way to perform operations.
 pub(crate) trait Driver {
+    /// What it is, in one word.
+    fn name(&self) -> &'static str;
+
     /// What it is and which abilities it found, for people.
     fn describe(&self) -> String;
 

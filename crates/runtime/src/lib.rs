@@ -1,4 +1,4 @@
-//! Thread-per-core async over io_uring: one ring, one thread, single-threaded tasks. The only room
+//! Thread-per-core async over io_uring, with an epoll twin: one ring, one thread, single-threaded tasks. The only room
 //! with `unsafe`, and the only one that knows what a system call is.
 //!
 //! The life of an operation: a socket's half asks the driver for it by token (`operation.rs`), the
@@ -11,12 +11,14 @@
 mod buffers;
 mod core;
 mod driver;
+mod epoll;
 mod given;
 mod inbox;
 mod listener;
 mod operation;
 mod pipe;
 mod plain;
+mod requests;
 mod runtime;
 mod sockets;
 mod stream;
@@ -29,7 +31,7 @@ pub use given::given_sockets;
 pub use inbox::{Inbox, Sender, inbox};
 pub use listener::{Listener, ListeningSocket, SocketFile};
 pub use pipe::Pipe;
-pub use runtime::{Options, Runtime, StartError, buffers_waits, now, spawn};
+pub use runtime::{Io, Options, Runtime, StartError, buffers_waits, now, spawn};
 pub use socket2::SockAddr;
 pub use stream::{Chunk, Next, Stream};
 pub use time::{Race, Sleep, next_turn, race, timeout};

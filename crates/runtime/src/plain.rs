@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::driver::PipeEnds;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl};
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, SockAddr, SockFilter, SockRef, Socket, Type};
 
 /// A stream socket, close-on-exec; with TCP_NODELAY where the family is TCP's, since a relay
@@ -82,6 +83,15 @@ pub(crate) fn accept_waiting(fd: RawFd) -> Option<RawFd> {
             .ok()
             .map(|(accepted, _)| accepted.into_raw_fd())
     })
+}
+
+/// Whether a receive would not wait.
+pub(crate) fn is_readable(fd: RawFd) -> bool {
+    // SAFETY: as in `look_at`.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let mut asked = [PollFd::new(fd, PollFlags::POLLIN)];
+    // An error is for the receive to tell.
+    poll(&mut asked, PollTimeout::ZERO).is_err() || asked[0].any().unwrap_or(true)
 }
 
 /// What a pipe should hold: the most an unprivileged process may ask for

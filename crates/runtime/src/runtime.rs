@@ -11,6 +11,7 @@ use std::time::Instant;
 use crate::buffers::Buffers;
 use crate::core::Core;
 use crate::driver::{Driver, Wait};
+use crate::epoll::Epoll;
 use crate::task::Executor;
 use crate::uring::{Refused, Uring};
 
@@ -25,9 +26,22 @@ pub(crate) struct Inner {
     pub(crate) core: Rc<Core>,
 }
 
+/// How a runtime talks to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Io {
+    /// io_uring where it works, otherwise epoll.
+    Auto,
+    /// io_uring or nothing.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
 /// What a runtime may use.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// How it talks to the kernel.
+    pub io: Io,
     /// How many receive buffers of 16 KiB there may be at once. Two for each connection are never
     /// too few: a direction whose receiver stalls holds no more.
     pub buffers_max: usize,
@@ -56,23 +70,41 @@ impl std::error::Error for StartError {}
 /// The runtime of the thread that made it.
 pub struct Runtime {
     inner: Rc<Inner>,
+    refused: Option<Refused>,
 }
 
 impl Runtime {
-    /// A runtime on io_uring for this thread.
+    /// A runtime for this thread, on the best driver that works here: it is found out by trying.
     ///
     /// # Errors
-    /// When the kernel refuses io_uring, with the cause and the way out, or descriptors ran out.
+    /// When io_uring is asked for and the kernel refuses it, with the cause and the way out, or
+    /// when descriptors ran out.
     ///
     /// # Panics
     /// When the thread has a runtime already.
     pub fn new(options: Options) -> Result<Self, StartError> {
         let mut buffers = Buffers::new(options.buffers_max);
-        let driver = Uring::new(&mut buffers).map_err(StartError::Refused)?;
-        Self::with_driver(Box::new(driver), buffers)
+        if options.io == Io::Epoll {
+            return Self::on_epoll(buffers, None);
+        }
+        match Uring::new(&mut buffers) {
+            Ok(driver) => Self::with_driver(Box::new(driver), buffers, None),
+            Err(refused) if options.io == Io::Uring => Err(StartError::Refused(refused)),
+            // Fresh buffers: the refused ring may have taken some.
+            Err(refused) => Self::on_epoll(Buffers::new(options.buffers_max), Some(refused)),
+        }
     }
 
-    fn with_driver(driver: Box<dyn Driver>, buffers: Buffers) -> Result<Self, StartError> {
+    fn on_epoll(buffers: Buffers, refused: Option<Refused>) -> Result<Self, StartError> {
+        let driver = Epoll::new().map_err(|error| StartError::Failed("epoll_create1", error))?;
+        Self::with_driver(Box::new(driver), buffers, refused)
+    }
+
+    fn with_driver(
+        driver: Box<dyn Driver>,
+        buffers: Buffers,
+        refused: Option<Refused>,
+    ) -> Result<Self, StartError> {
         let executor =
             Executor::new().map_err(|error| StartError::Failed("the worker's eventfd", error))?;
         let inner = Rc::new(Inner {
@@ -80,12 +112,22 @@ impl Runtime {
             core: Rc::new(Core::new(driver, buffers)),
         });
         CURRENT.set(Some(inner.clone()));
-        Ok(Self { inner })
+        Ok(Self { inner, refused })
     }
 
     /// What the driver is and which abilities it found, for people.
     pub fn describe(&self) -> String {
         self.inner.core.describe()
+    }
+
+    /// The driver in one word: `uring` or `epoll`.
+    pub fn driver(&self) -> &'static str {
+        self.inner.core.driver()
+    }
+
+    /// Why the driver is not io_uring, when it was tried.
+    pub fn refused(&self) -> Option<&Refused> {
+        self.refused.as_ref()
     }
 
     /// Runs a future to its end, and every spawned task meanwhile.

@@ -7,12 +7,35 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use ringgate_runtime::{Listener, ListeningSocket, Options, Runtime, Sleep, now, spawn, timeout};
+use ringgate_runtime::{
+    Io, Listener, ListeningSocket, Options, Runtime, Sleep, now, spawn, timeout,
+};
 
 static ALONE: Mutex<()> = Mutex::new(());
 
-fn runtime() -> Runtime {
-    Runtime::new(Options { buffers_max: 128 }).expect("io_uring works here")
+/// The same tests on every driver.
+macro_rules! on_each_driver {
+    ($($test:ident)*) => {
+        mod uring {
+            $(#[test] fn $test() { super::$test(super::Io::Uring); })*
+        }
+        mod epoll {
+            $(#[test] fn $test() { super::$test(super::Io::Epoll); })*
+        }
+    };
+}
+
+on_each_driver! {
+    a_stream_dropped_with_a_receive_in_flight_closes_its_descriptor
+    a_runtime_that_ends_closes_everything_it_held
+}
+
+fn runtime(io: Io) -> Runtime {
+    Runtime::new(Options {
+        io,
+        buffers_max: 128,
+    })
+    .expect("both drivers work here")
 }
 
 /// A listener of ours on a port of the OS's choice, and that port's address.
@@ -28,11 +51,10 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-#[test]
-fn a_stream_dropped_with_a_receive_in_flight_closes_its_descriptor() {
+fn a_stream_dropped_with_a_receive_in_flight_closes_its_descriptor(io: Io) {
     let _alone = ALONE.lock().unwrap();
     let (socket, address) = listening();
-    let runtime = runtime();
+    let runtime = runtime(io);
     runtime
         .block_on(async {
             let listener = Listener::new(socket).unwrap();
@@ -53,13 +75,12 @@ fn a_stream_dropped_with_a_receive_in_flight_closes_its_descriptor() {
         .unwrap();
 }
 
-#[test]
-fn a_runtime_that_ends_closes_everything_it_held() {
+fn a_runtime_that_ends_closes_everything_it_held(io: Io) {
     let _alone = ALONE.lock().unwrap();
     let before = descriptors();
     for _ in 0..5 {
         let (socket, address) = listening();
-        let runtime = runtime();
+        let runtime = runtime(io);
         let clients: Vec<TcpStream> = runtime
             .block_on(async {
                 let listener = Listener::new(socket).unwrap();

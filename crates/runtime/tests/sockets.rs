@@ -10,12 +10,37 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringgate_runtime::{
-    Listener, ListeningSocket, Next, Options, Runtime, Sleep, SockAddr, Stream, inbox, now, spawn,
-    timeout,
+    Io, Listener, ListeningSocket, Next, Options, Runtime, Sleep, SockAddr, Stream, inbox, now,
+    spawn, timeout,
 };
 
-fn runtime() -> Runtime {
-    Runtime::new(Options { buffers_max: 128 }).expect("io_uring works here")
+/// The same tests on every driver.
+macro_rules! on_each_driver {
+    ($($test:ident)*) => {
+        mod uring {
+            $(#[test] fn $test() { super::$test(super::Io::Uring); })*
+        }
+        mod epoll {
+            $(#[test] fn $test() { super::$test(super::Io::Epoll); })*
+        }
+    };
+}
+
+on_each_driver! {
+    bytes_come_back_as_they_were_sent_over_many_connections
+    a_receive_that_was_given_up_loses_no_byte
+    slow_receivers_wait_for_buffers_and_lose_nothing
+    a_refused_and_a_hanging_connect_are_told_apart
+    messages_from_other_threads_arrive_in_order
+    what_waits_when_a_listener_finishes_is_handed_over_and_newcomers_are_refused
+}
+
+fn runtime(io: Io) -> Runtime {
+    Runtime::new(Options {
+        io,
+        buffers_max: 128,
+    })
+    .expect("both drivers work here")
 }
 
 /// A listener of ours on a port of the OS's choice, and that port's address.
@@ -49,11 +74,9 @@ async fn echo(listener: Listener) {
     }
 }
 
-#[test]
-fn bytes_come_back_as_they_were_sent_over_many_connections() {
+fn bytes_come_back_as_they_were_sent_over_many_connections(io: Io) {
     let (socket, address) = listening();
-    let runtime = runtime();
-    println!("{}", runtime.describe());
+    let runtime = runtime(io);
     let clients = std::thread::spawn(move || {
         for round in 0..50_usize {
             let mut client = TcpStream::connect(address).unwrap();
@@ -81,11 +104,10 @@ fn bytes_come_back_as_they_were_sent_over_many_connections() {
     clients.join().unwrap();
 }
 
-#[test]
-fn a_receive_that_was_given_up_loses_no_byte() {
+fn a_receive_that_was_given_up_loses_no_byte(io: Io) {
     let (socket, address) = listening();
     let mut client = TcpStream::connect(address).unwrap();
-    let runtime = runtime();
+    let runtime = runtime(io);
     runtime
         .block_on(async {
             let listener = Listener::new(socket).unwrap();
@@ -98,13 +120,12 @@ fn a_receive_that_was_given_up_loses_no_byte() {
         .unwrap();
 }
 
-#[test]
-fn slow_receivers_wait_for_buffers_and_lose_nothing() {
+fn slow_receivers_wait_for_buffers_and_lose_nothing(io: Io) {
     /// More stalled directions than there are buffers.
     const CONNECTIONS: usize = 200;
     const BYTES: usize = 3_000_000;
     let (socket, address) = listening();
-    let runtime = runtime();
+    let runtime = runtime(io);
     let clients = std::thread::spawn(move || {
         let mut clients: Vec<TcpStream> = (0..CONNECTIONS)
             .map(|_| TcpStream::connect(address).unwrap())
@@ -140,8 +161,7 @@ fn slow_receivers_wait_for_buffers_and_lose_nothing() {
     clients.join().unwrap();
 }
 
-#[test]
-fn a_refused_and_a_hanging_connect_are_told_apart() {
+fn a_refused_and_a_hanging_connect_are_told_apart(io: Io) {
     let refusing = TcpListener::bind("127.0.0.1:0").unwrap();
     let refused: SocketAddr = refusing.local_addr().unwrap();
     drop(refusing);
@@ -151,7 +171,7 @@ fn a_refused_and_a_hanging_connect_are_told_apart() {
     full.listen(0).unwrap();
     let hanging = full.local_addr().unwrap();
     let _first = TcpStream::connect(hanging.as_socket().unwrap()).unwrap();
-    let runtime = runtime();
+    let runtime = runtime(io);
     runtime
         .block_on(async {
             let error = Stream::connect(&SockAddr::from(refused), Next::Unknown)
@@ -168,9 +188,8 @@ fn a_refused_and_a_hanging_connect_are_told_apart() {
         .unwrap();
 }
 
-#[test]
-fn messages_from_other_threads_arrive_in_order() {
-    let runtime = runtime();
+fn messages_from_other_threads_arrive_in_order(io: Io) {
+    let runtime = runtime(io);
     let sum = runtime
         .block_on(async {
             let (sender, mut inbox) = inbox::<u64>().unwrap();
@@ -193,13 +212,12 @@ fn messages_from_other_threads_arrive_in_order() {
     assert_eq!(sum, 4 * 999 * 1000 / 2);
 }
 
-#[test]
-fn what_waits_when_a_listener_finishes_is_handed_over_and_newcomers_are_refused() {
+fn what_waits_when_a_listener_finishes_is_handed_over_and_newcomers_are_refused(io: Io) {
     let (socket, address) = listening();
     let clients: Vec<TcpStream> = (0..20)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();
-    let runtime = runtime();
+    let runtime = runtime(io);
     let accepted = Rc::new(Cell::new(0));
     runtime
         .block_on(async {

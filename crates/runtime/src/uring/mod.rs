@@ -87,6 +87,10 @@ impl Uring {
 }
 
 impl Driver for Uring {
+    fn name(&self) -> &'static str {
+        "uring"
+    }
+
     fn describe(&self) -> String {
         self.ring.describe()
     }

@@ -1,0 +1,490 @@
+//! The epoll driver, for hosts that refuse io_uring: the same operations, performed by plain calls
+//! when a descriptor is ready. Readiness is edge-triggered and remembered, so that a descriptor is
+//! registered once and asked only when it may have something to say.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::epoll::{self, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::socket::{MsgFlags, SockFlag, accept4, recv, send};
+use socket2::{Domain, SockAddr, SockRef};
+
+use crate::buffers::{BUFFER_BYTES, BufferId, Buffers};
+use crate::driver::{Driver, PipeEnds, Wait};
+use crate::operation::{Completion, Operation, Token};
+use crate::plain;
+
+/// Events taken in one turn.
+const EVENTS_MAX: usize = 1024;
+
+/// Connections taken from one listening socket in a row.
+const ACCEPTS_MAX: usize = 64;
+
+/// epoll and what is known of each descriptor.
+pub(crate) struct Epoll {
+    epoll: epoll::Epoll,
+    /// Indexed by descriptor.
+    descriptors: Vec<Descriptor>,
+    /// What completed since the last turn.
+    done: Vec<Completion>,
+    /// Descriptors that were left ready and must be looked at again.
+    again: Vec<RawFd>,
+    events: Vec<EpollEvent>,
+}
+
+#[derive(Default)]
+struct Descriptor {
+    registered: bool,
+    /// Others may hold the same file, so that a close does not take it out of epoll.
+    adopted: bool,
+    readable: bool,
+    writable: bool,
+    /// The peer has ended: no further edge will come.
+    ended: bool,
+    reading: Option<Reading>,
+    writing: Option<Writing>,
+}
+
+/// What waits for a descriptor to be readable.
+#[derive(Clone, Copy)]
+enum Reading {
+    Accept(Token),
+    Recv(Token),
+    Readable(Token),
+}
+
+/// What waits for a descriptor to be writable.
+#[derive(Clone, Copy)]
+enum Writing {
+    Connect(Token),
+    Send(Token, Part),
+    Writable(Token),
+}
+
+/// What is being sent: a part of a buffer, and how much of it has gone.
+#[derive(Clone, Copy)]
+struct Part {
+    buffer: BufferId,
+    start: usize,
+    len: usize,
+    sent: usize,
+}
+
+impl Epoll {
+    /// A fresh epoll.
+    ///
+    /// # Errors
+    /// Those of epoll_create1(2).
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            epoll: epoll::Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            descriptors: Vec::new(),
+            done: Vec::new(),
+            again: Vec::new(),
+            events: vec![EpollEvent::empty(); EVENTS_MAX],
+        })
+    }
+
+    fn descriptor(&mut self, fd: RawFd) -> &mut Descriptor {
+        let index = usize::try_from(fd).expect("descriptors are not negative");
+        if index >= self.descriptors.len() {
+            self.descriptors.resize_with(index + 1, Descriptor::default);
+        }
+        &mut self.descriptors[index]
+    }
+
+    /// Registers a descriptor when it is used for the first time.
+    fn register(&mut self, fd: RawFd) -> io::Result<()> {
+        let descriptor = self.descriptor(fd);
+        if descriptor.registered {
+            return Ok(());
+        }
+        descriptor.registered = true;
+        descriptor.readable = true;
+        descriptor.writable = true;
+        let interest = EpollFlags::EPOLLIN
+            | EpollFlags::EPOLLOUT
+            | EpollFlags::EPOLLRDHUP
+            | EpollFlags::EPOLLET;
+        Ok(self
+            .epoll
+            .add(borrow(fd), EpollEvent::new(interest, fd as u64))?)
+    }
+
+    fn complete(&mut self, token: Token, result: i32) {
+        self.done.push(Completion {
+            token,
+            result,
+            buffer: None,
+            more: false,
+            nonempty: false,
+        });
+    }
+
+    fn read(&mut self, buffers: &mut Buffers, fd: RawFd) {
+        let descriptor = self.descriptor(fd);
+        if !descriptor.readable {
+            return;
+        }
+        match descriptor.reading {
+            None => {}
+            Some(Reading::Accept(token)) => self.accept(fd, token),
+            Some(Reading::Recv(token)) => self.recv(buffers, fd, token),
+            Some(Reading::Readable(token)) => {
+                // Plain calls may have drained it since the edge.
+                descriptor.readable = plain::is_readable(fd);
+                if descriptor.readable {
+                    descriptor.reading = None;
+                    self.complete(token, 0);
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, fd: RawFd, token: Token) {
+        for _ in 0..ACCEPTS_MAX {
+            let accepted = accept4(fd, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK);
+            match accepted {
+                Ok(result) => {
+                    let completion = Completion {
+                        token,
+                        result,
+                        buffer: None,
+                        more: true,
+                        nonempty: false,
+                    };
+                    self.done.push(completion);
+                }
+                Err(Errno::EAGAIN) => {
+                    self.descriptor(fd).readable = false;
+                    return;
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => {
+                    self.descriptor(fd).reading = None;
+                    return self.complete(token, -(errno as i32));
+                }
+            }
+        }
+        self.again.push(fd);
+    }
+
+    fn recv(&mut self, buffers: &mut Buffers, fd: RawFd, token: Token) {
+        let Some(buffer) = buffers.take_for_driver() else {
+            self.descriptor(fd).reading = None;
+            return self.complete(token, -libc::ENOBUFS);
+        };
+        // SAFETY: the buffer was just taken from the pool: it is BUFFER_BYTES of mapped memory that
+        // nobody else refers to.
+        let space = unsafe {
+            std::slice::from_raw_parts_mut(buffers.address(buffer).as_ptr(), BUFFER_BYTES)
+        };
+        let received = retry(|| recv(fd, space, MsgFlags::MSG_DONTWAIT));
+        let filled = received.is_ok_and(|len| len > 0).then_some(buffer);
+        if filled.is_none() {
+            buffers.put_back(buffer);
+        }
+        let descriptor = self.descriptor(fd);
+        if received == Err(Errno::EAGAIN) {
+            descriptor.readable = false;
+            return;
+        }
+        // A short receive has drained the socket; what comes next brings an edge, but an end that
+        // has been seen does not come again.
+        descriptor.readable = received == Ok(BUFFER_BYTES) || descriptor.ended;
+        descriptor.reading = None;
+        self.done.push(Completion {
+            token,
+            result: received.map_or_else(|errno| -(errno as i32), |len| len as i32),
+            buffer: filled,
+            more: false,
+            nonempty: received == Ok(BUFFER_BYTES),
+        });
+    }
+
+    fn write(&mut self, buffers: &Buffers, fd: RawFd) {
+        let descriptor = self.descriptor(fd);
+        if !descriptor.writable {
+            return;
+        }
+        match descriptor.writing {
+            None => {}
+            Some(Writing::Connect(token)) => {
+                descriptor.writing = None;
+                let error = SockRef::from(&borrow(fd)).take_error();
+                let errno = error.ok().flatten().and_then(|error| error.raw_os_error());
+                self.complete(token, -errno.unwrap_or(0));
+            }
+            Some(Writing::Send(token, part)) => self.send(buffers, fd, token, part),
+            Some(Writing::Writable(token)) => {
+                descriptor.writing = None;
+                self.complete(token, 0);
+            }
+        }
+    }
+
+    fn send(&mut self, buffers: &Buffers, fd: RawFd, token: Token, mut part: Part) {
+        // SAFETY: the buffer is leased to this send until its completion, and the part lies within
+        // what a receive filled.
+        let bytes = unsafe {
+            std::slice::from_raw_parts(
+                buffers.address(part.buffer).add(part.start).as_ptr(),
+                part.len,
+            )
+        };
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        while part.sent < part.len {
+            match retry(|| send(fd, &bytes[part.sent..], flags)) {
+                Ok(len) => part.sent += len,
+                Err(Errno::EAGAIN) => {
+                    let descriptor = self.descriptor(fd);
+                    descriptor.writable = false;
+                    descriptor.writing = Some(Writing::Send(token, part));
+                    return;
+                }
+                Err(errno) => {
+                    self.descriptor(fd).writing = None;
+                    return self.complete(token, -(errno as i32));
+                }
+            }
+        }
+        self.descriptor(fd).writing = None;
+        self.complete(token, part.len as i32);
+    }
+
+    fn connect(&mut self, fd: RawFd, address: &SockAddr, token: Token) {
+        // Registered only after the call: a socket that is not connected counts as hung up.
+        let connected = SockRef::from(&borrow(fd)).connect(address);
+        match connected {
+            Ok(()) => {
+                let registered = self.register(fd);
+                self.complete(token, result_of(registered));
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+                if let Err(error) = self.register(fd) {
+                    return self.complete(token, result_of(Err(error)));
+                }
+                let descriptor = self.descriptor(fd);
+                descriptor.writable = false;
+                descriptor.readable = false;
+                descriptor.writing = Some(Writing::Connect(token));
+            }
+            Err(error) => self.complete(token, result_of(Err(error))),
+        }
+    }
+
+    fn cancel(&mut self, fd: RawFd, token: Token) {
+        let descriptor = self.descriptor(fd);
+        let reading = descriptor.reading.take().map(|reading| match reading {
+            Reading::Accept(token) | Reading::Recv(token) | Reading::Readable(token) => token,
+        });
+        let writing = descriptor.writing.take().map(|writing| match writing {
+            Writing::Connect(token) | Writing::Send(token, _) | Writing::Writable(token) => token,
+        });
+        for cancelled in reading.into_iter().chain(writing) {
+            self.complete(cancelled, -libc::ECANCELED);
+        }
+        self.complete(token, 0);
+    }
+}
+
+impl Driver for Epoll {
+    fn name(&self) -> &'static str {
+        "epoll"
+    }
+
+    fn describe(&self) -> String {
+        "epoll".to_owned()
+    }
+
+    fn submit(&mut self, buffers: &mut Buffers, token: Token, operation: Operation<'_>) {
+        let (fd, reading, writing) = match operation {
+            Operation::Cancel { fd } => return self.cancel(fd, token),
+            Operation::Connect { fd, address } => return self.connect(fd, address, token),
+            Operation::Accept { fd } => (fd, Some(Reading::Accept(token)), None),
+            Operation::Recv { fd, .. } => (fd, Some(Reading::Recv(token)), None),
+            Operation::Readable { fd } => (fd, Some(Reading::Readable(token)), None),
+            Operation::Writable { fd } => (fd, None, Some(Writing::Writable(token))),
+            Operation::Send {
+                fd,
+                buffer,
+                start,
+                len,
+            } => {
+                let part = Part {
+                    buffer,
+                    start: start as usize,
+                    len: len as usize,
+                    sent: 0,
+                };
+                (fd, None, Some(Writing::Send(token, part)))
+            }
+        };
+        if let Err(error) = self.register(fd) {
+            return self.complete(token, result_of(Err(error)));
+        }
+        let descriptor = self.descriptor(fd);
+        if reading.is_some() {
+            descriptor.reading = reading;
+            self.read(buffers, fd);
+        } else {
+            descriptor.writing = writing;
+            self.write(buffers, fd);
+        }
+    }
+
+    fn turn(
+        &mut self,
+        buffers: &mut Buffers,
+        wait: Wait,
+        completions: &mut Vec<Completion>,
+    ) -> io::Result<()> {
+        let timeout = match wait {
+            _ if !self.done.is_empty() || !self.again.is_empty() => EpollTimeout::ZERO,
+            Wait::Not => EpollTimeout::ZERO,
+            Wait::Forever => EpollTimeout::NONE,
+            // Rounded up: a timer that is not due yet would only turn once more.
+            Wait::AtMost(time) => {
+                let millis = time.as_nanos().div_ceil(1_000_000);
+                EpollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX))
+                    .unwrap_or(EpollTimeout::MAX)
+            }
+        };
+        let mut events = std::mem::take(&mut self.events);
+        let count = match self.epoll.wait(&mut events, timeout) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(errno) => return Err(errno.into()),
+        };
+        for fd in std::mem::take(&mut self.again) {
+            self.read(buffers, fd);
+        }
+        for event in &events[..count] {
+            let (fd, flags) = (event.data() as RawFd, event.events());
+            let over = flags.intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
+            let descriptor = self.descriptor(fd);
+            descriptor.ended |= over || flags.contains(EpollFlags::EPOLLRDHUP);
+            descriptor.readable |= descriptor.ended || flags.contains(EpollFlags::EPOLLIN);
+            descriptor.writable |= over || flags.contains(EpollFlags::EPOLLOUT);
+            self.read(buffers, fd);
+            self.write(buffers, fd);
+        }
+        self.events = events;
+        completions.append(&mut self.done);
+        if cfg!(debug_assertions) {
+            buffers.audit(
+                completions
+                    .iter()
+                    .filter(|completion| completion.buffer.is_some())
+                    .count(),
+            );
+        }
+        Ok(())
+    }
+
+    fn stock(&mut self, buffers: &mut Buffers) -> bool {
+        buffers.has_spare()
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn socket(&mut self, domain: Domain) -> io::Result<RawFd> {
+        let fd = plain::stream_socket(domain)?.into_raw_fd();
+        plain::stop_blocking(fd);
+        Ok(fd)
+    }
+
+    fn adopt(&mut self, fd: OwnedFd) -> RawFd {
+        plain::stop_blocking(fd.as_raw_fd());
+        let fd = fd.into_raw_fd();
+        self.descriptor(fd).adopted = true;
+        fd
+    }
+
+    fn shutdown_write(&mut self, fd: RawFd) {
+        plain::shutdown_write(fd);
+    }
+
+    fn reset_on_close(&mut self, fd: RawFd) {
+        plain::reset_on_close(fd);
+    }
+
+    fn delay_acks(&mut self, fd: RawFd) {
+        plain::delay_acks(fd);
+    }
+
+    fn peer(&mut self, fd: RawFd) -> io::Result<SockAddr> {
+        plain::peer(fd)
+    }
+
+    fn refuse_new(&mut self, fd: RawFd) {
+        plain::refuse_new(fd);
+    }
+
+    fn accept_waiting(&mut self, fd: RawFd) -> Option<RawFd> {
+        plain::accept_waiting(fd)
+    }
+
+    fn pipe(&mut self) -> Option<PipeEnds> {
+        plain::pipe()
+    }
+
+    fn splice(&mut self, from: RawFd, to: RawFd, len: usize) -> io::Result<usize> {
+        let spliced = plain::splice(from, to, len);
+        if spliced
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        {
+            // The pipe is empty on the way in and full of what is sent on the way out, so it is the
+            // socket that has to wait, and the next edge tells when it need not.
+            if self.descriptor(from).registered {
+                self.descriptor(from).readable = self.descriptor(from).ended;
+            } else {
+                self.descriptor(to).writable = false;
+            }
+        }
+        spliced
+    }
+
+    fn stop_blocking(&mut self, _fd: RawFd) {
+        // Every socket of this driver is non-blocking from the start.
+    }
+
+    fn close(&mut self, fd: RawFd) {
+        let descriptor = std::mem::take(self.descriptor(fd));
+        if descriptor.adopted && descriptor.registered {
+            // It can only fail when it is not there.
+            let _ = self.epoll.delete(borrow(fd));
+        }
+        plain::close(fd);
+    }
+}
+
+/// Looks at a descriptor without owning it.
+fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: descriptors come from the socket table, which closes them last of all, through
+    // `close` above; no loan outlives the call it is made for.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+fn result_of(result: io::Result<()>) -> i32 {
+    match result {
+        Ok(()) => 0,
+        Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
+    }
+}
+
+/// Repeats a call that a signal interrupted.
+fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            decided => return decided,
+        }
+    }
+}

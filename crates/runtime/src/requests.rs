@@ -1,0 +1,380 @@
+//! What the owners of sockets ask of the runtime: accept, connect, receive, send, splice, look. Each
+//! request changes a socket's half and hands the driver an operation; what comes of it is `core.rs`.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+use std::task::{Context, Poll, Waker};
+
+use socket2::{Domain, SockAddr};
+
+use crate::buffers::BufferId;
+use crate::core::State;
+use crate::driver::PipeEnds;
+use crate::operation::{Kind, Operation, Token};
+use crate::sockets::{Accepting, Filled, Read, SocketId, Write};
+
+/// Pipes in use at once. Each can hold a megabyte of the kernel's memory.
+const PIPES_MAX: usize = 256;
+
+/// Pipes kept for the next bulk transfer: an ordinary user may own 64 of a megabyte each before
+/// the kernel makes them smaller (pipe(7), `pipe-user-pages-soft`).
+const PIPES_SPARE_MAX: usize = 16;
+
+impl State {
+    /// A new stream socket in the table.
+    pub(crate) fn open(&mut self, domain: Domain) -> io::Result<SocketId> {
+        let fd = self.driver.socket(domain)?;
+        self.enter(fd)
+    }
+
+    /// Takes over a descriptor.
+    pub(crate) fn adopt(&mut self, fd: OwnedFd) -> io::Result<SocketId> {
+        let fd = self.driver.adopt(fd);
+        self.enter(fd)
+    }
+
+    /// Puts a descriptor of the driver's into the table.
+    pub(crate) fn enter(&mut self, fd: RawFd) -> io::Result<SocketId> {
+        match self.sockets.insert(fd) {
+            Some(id) => Ok(id),
+            None => {
+                self.driver.close(fd);
+                Err(io::Error::from_raw_os_error(nix::libc::ENFILE))
+            }
+        }
+    }
+
+    /// Turns a socket into one that accepts.
+    pub(crate) fn listen(&mut self, id: SocketId) {
+        if let Some(socket) = self.sockets.get(id) {
+            let accepting = Accepting {
+                accepted: VecDeque::new(),
+                armed: false,
+                failed: None,
+            };
+            socket.read = Read::Accepting(Box::new(accepting));
+        }
+    }
+
+    /// The next accepted descriptor, which becomes the caller's.
+    pub(crate) fn poll_accept(
+        &mut self,
+        id: SocketId,
+        context: &Context<'_>,
+    ) -> Poll<io::Result<RawFd>> {
+        let Some(socket) = self.sockets.get(id) else {
+            return Poll::Ready(Err(closed()));
+        };
+        let Read::Accepting(accepting) = &mut socket.read else {
+            return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()));
+        };
+        if let Some(fd) = accepting.accepted.pop_front() {
+            return Poll::Ready(Ok(fd));
+        }
+        if let Some(error) = accepting.failed.take() {
+            return Poll::Ready(Err(io::Error::from_raw_os_error(error)));
+        }
+        set_waker(&mut socket.reader, context);
+        if !accepting.armed {
+            accepting.armed = true;
+            let fd = socket.fd;
+            self.submit(id, Kind::Accept, Operation::Accept { fd });
+        }
+        Poll::Pending
+    }
+
+    /// What has arrived on a stream; receiving starts with the first call and its result waits for
+    /// the next one, so that no byte is lost when the caller stops waiting.
+    pub(crate) fn poll_recv(
+        &mut self,
+        id: SocketId,
+        context: &Context<'_>,
+    ) -> Poll<io::Result<Option<Filled>>> {
+        let Some(socket) = self.sockets.get(id) else {
+            return Poll::Ready(Err(closed()));
+        };
+        match socket.read {
+            Read::Received(result) => {
+                socket.read = Read::Idle;
+                return Poll::Ready(result.map_err(io::Error::from_raw_os_error));
+            }
+            Read::Ready => socket.read = Read::Idle,
+            _ => {}
+        }
+        set_waker(&mut socket.reader, context);
+        self.start_recv(id);
+        Poll::Pending
+    }
+
+    /// Starts to receive for nobody yet; the result waits for [`State::poll_recv`].
+    pub(crate) fn start_recv(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get(id) else {
+            return;
+        };
+        if let Read::Idle = socket.read {
+            socket.read = Read::Armed;
+            let operation = Operation::Recv {
+                fd: socket.fd,
+                wait_first: !socket.nonempty,
+            };
+            self.submit(id, Kind::Recv, operation);
+        }
+    }
+
+    /// Whether a receive has ended that nobody has asked for yet.
+    pub(crate) fn has_received(&mut self, id: SocketId) -> bool {
+        self.sockets
+            .get(id)
+            .is_some_and(|socket| matches!(socket.read, Read::Received(_)))
+    }
+
+    pub(crate) fn delay_acks(&mut self, id: SocketId) {
+        if let Some(socket) = self.sockets.get(id) {
+            self.driver.delay_acks(socket.fd);
+        }
+    }
+
+    /// Waits until a descriptor is readable.
+    pub(crate) fn poll_readable(&mut self, id: SocketId, context: &Context<'_>) -> Poll<()> {
+        let Some(socket) = self.sockets.get(id) else {
+            return Poll::Ready(());
+        };
+        match socket.read {
+            Read::Ready => {
+                socket.read = Read::Idle;
+                return Poll::Ready(());
+            }
+            Read::Idle => {
+                socket.read = Read::Armed;
+                let operation = Operation::Readable { fd: socket.fd };
+                set_waker(&mut socket.reader, context);
+                self.submit(id, Kind::Readable, operation);
+            }
+            _ => set_waker(&mut socket.reader, context),
+        }
+        Poll::Pending
+    }
+
+    /// Starts to send, when nothing else is being written. The buffer is given back when the send
+    /// ends, whoever still looks.
+    pub(crate) fn start_send(&mut self, id: SocketId, buffer: BufferId, start: u32, len: u32) {
+        let Some(socket) = self.sockets.get(id) else {
+            return self.give_back(buffer);
+        };
+        debug_assert!(
+            matches!(socket.write, Write::Idle),
+            "one send in flight per socket"
+        );
+        socket.write = Write::Sending { buffer, start, len };
+        let operation = Operation::Send {
+            fd: socket.fd,
+            buffer,
+            start,
+            len,
+        };
+        self.submit(id, Kind::Send, operation);
+    }
+
+    /// Whether the writing half is free again; an error of the last send is told once.
+    pub(crate) fn poll_sent(
+        &mut self,
+        id: SocketId,
+        context: &Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(socket) = self.sockets.get(id) else {
+            return Poll::Ready(Err(closed()));
+        };
+        match socket.write {
+            Write::Idle => Poll::Ready(Ok(())),
+            Write::Ready => {
+                socket.write = Write::Idle;
+                Poll::Ready(Ok(()))
+            }
+            Write::Sent(result) | Write::Connected(result) => {
+                socket.write = Write::Idle;
+                Poll::Ready(result.map_err(io::Error::from_raw_os_error))
+            }
+            Write::Sending { .. } | Write::Connecting(_) | Write::Awaiting => {
+                set_waker(&mut socket.writer, context);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Waits until a descriptor is writable, after what is being written.
+    pub(crate) fn poll_writable(
+        &mut self,
+        id: SocketId,
+        context: &Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(socket) = self.sockets.get(id) else {
+            return Poll::Ready(Err(closed()));
+        };
+        if let Write::Idle = socket.write {
+            socket.write = Write::Awaiting;
+            let operation = Operation::Writable { fd: socket.fd };
+            set_waker(&mut socket.writer, context);
+            self.submit(id, Kind::Writable, operation);
+            return Poll::Pending;
+        }
+        self.poll_sent(id, context)
+    }
+
+    /// Moves bytes from a socket into a pipe, as many as there are and fit.
+    pub(crate) fn splice_in(&mut self, id: SocketId, pipe: RawFd, len: usize) -> io::Result<usize> {
+        let fd = self.nonblocking(id)?;
+        self.driver.splice(fd, pipe, len)
+    }
+
+    /// Moves bytes from a pipe into a socket, as many as it takes.
+    pub(crate) fn splice_out(
+        &mut self,
+        id: SocketId,
+        pipe: RawFd,
+        len: usize,
+    ) -> io::Result<usize> {
+        let fd = self.nonblocking(id)?;
+        self.driver.splice(pipe, fd, len)
+    }
+
+    fn nonblocking(&mut self, id: SocketId) -> io::Result<RawFd> {
+        let socket = self.sockets.get(id).ok_or_else(closed)?;
+        if !socket.nonblocking {
+            socket.nonblocking = true;
+            self.driver.stop_blocking(socket.fd);
+        }
+        Ok(socket.fd)
+    }
+
+    /// A pipe to move bytes through, as long as there are not too many.
+    pub(crate) fn lease_pipe(&mut self) -> Option<PipeEnds> {
+        let pipe = match self.pipes.pop() {
+            Some(pipe) => pipe,
+            None if self.pipes_leased < PIPES_MAX => self.driver.pipe()?,
+            None => return None,
+        };
+        self.pipes_leased += 1;
+        Some(pipe)
+    }
+
+    /// Takes a pipe back; one that still holds bytes is closed, and so is one too many.
+    pub(crate) fn return_pipe(&mut self, pipe: PipeEnds, empty: bool) {
+        self.pipes_leased -= 1;
+        if empty && self.pipes.len() < PIPES_SPARE_MAX {
+            self.pipes.push(pipe);
+        } else {
+            self.driver.close(pipe.read);
+            self.driver.close(pipe.write);
+        }
+    }
+
+    /// Starts to connect a fresh socket; [`State::poll_sent`] tells the end.
+    pub(crate) fn start_connect(&mut self, id: SocketId, address: SockAddr) {
+        let Some(socket) = self.sockets.get(id) else {
+            return;
+        };
+        let fd = socket.fd;
+        socket.in_flight += 1;
+        socket.write = Write::Connecting(Box::new(address));
+        let Write::Connecting(address) = &socket.write else {
+            unreachable!("set in the line above")
+        };
+        let token = Token {
+            kind: Kind::Connect,
+            slot: id.slot,
+            generation: id.generation,
+        };
+        self.driver
+            .submit(&mut self.buffers, token, Operation::Connect { fd, address });
+    }
+
+    /// Tells that a first receive may find bytes at once, as on a socket just accepted.
+    pub(crate) fn expect_bytes(&mut self, id: SocketId) {
+        if let Some(socket) = self.sockets.get(id) {
+            socket.nonempty = true;
+        }
+    }
+
+    pub(crate) fn shutdown_write(&mut self, id: SocketId) {
+        if let Some(socket) = self.sockets.get(id) {
+            self.driver.shutdown_write(socket.fd);
+        }
+    }
+
+    pub(crate) fn reset_on_close(&mut self, id: SocketId) {
+        if let Some(socket) = self.sockets.get(id) {
+            self.driver.reset_on_close(socket.fd);
+        }
+    }
+
+    pub(crate) fn peer(&mut self, id: SocketId) -> io::Result<SockAddr> {
+        match self.sockets.get(id) {
+            Some(socket) => self.driver.peer(socket.fd),
+            None => Err(closed()),
+        }
+    }
+
+    pub(crate) fn refuse_new(&mut self, id: SocketId) {
+        if let Some(socket) = self.sockets.get(id) {
+            self.driver.refuse_new(socket.fd);
+        }
+    }
+
+    /// A descriptor that the driver accepted and nobody has taken yet.
+    pub(crate) fn accepted_before(&mut self, id: SocketId) -> Option<RawFd> {
+        match &mut self.sockets.get(id)?.read {
+            Read::Accepting(accepting) => accepting.accepted.pop_front(),
+            _ => None,
+        }
+    }
+
+    /// As [`State::accepted_before`], then what still waits in the kernel's queue.
+    pub(crate) fn accept_waiting(&mut self, id: SocketId) -> Option<RawFd> {
+        match self.accepted_before(id) {
+            Some(fd) => Some(fd),
+            None => self.driver.accept_waiting(self.sockets.get(id)?.fd),
+        }
+    }
+
+    /// Tells what is in flight on a listening socket to end, and leaves it open.
+    pub(crate) fn cancel_accept(&mut self, id: SocketId) {
+        if let Some(socket) = self.sockets.get(id)
+            && matches!(&socket.read, Read::Accepting(accepting) if accepting.armed)
+        {
+            let fd = socket.fd;
+            self.submit(id, Kind::Cancel, Operation::Cancel { fd });
+        }
+    }
+
+    /// Whether no accept is in flight.
+    pub(crate) fn poll_accept_ended(&mut self, id: SocketId, context: &Context<'_>) -> Poll<()> {
+        let Some(socket) = self.sockets.get(id) else {
+            return Poll::Ready(());
+        };
+        match &socket.read {
+            Read::Accepting(accepting) if accepting.armed => {
+                set_waker(&mut socket.reader, context);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// Where a buffer's bytes are.
+    pub(crate) fn address(&self, buffer: BufferId) -> std::ptr::NonNull<u8> {
+        self.buffers.address(buffer)
+    }
+}
+
+/// The error of a half whose owner has let go of the socket.
+fn closed() -> io::Error {
+    io::ErrorKind::NotConnected.into()
+}
+
+fn set_waker(place: &mut Option<Waker>, context: &Context<'_>) {
+    match place {
+        Some(waker) => waker.clone_from(context.waker()),
+        None => *place = Some(context.waker().clone()),
+    }
+}
