@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use ringgate_tests::{PATIENCE, Ringgate, Server, TempDir, connect, loopback, refuses};
@@ -58,6 +59,28 @@ fn one_listener_accepts_at_all_its_addresses() {
         ),
         5.0
     );
+}
+
+#[test]
+fn an_address_may_stand_beside_one_that_includes_it() {
+    let server = Server::echo();
+    for binds in [
+        "[':$port', '127.0.0.1:$port']",
+        "['127.0.0.1:$port', ':$port']",
+        "['0.0.0.0:$port', '127.0.0.1:$port']",
+        "['[::]:$port', '[::1]:$port', '0.0.0.0:$port']",
+    ] {
+        let ringgate = start(binds, &server.to_string());
+        check_echo(ringgate.connect("port"));
+    }
+}
+
+#[test]
+fn every_account_may_connect_to_a_unix_listener() {
+    let server = Server::echo();
+    let ringgate = start("'unix:$dir/web.sock'", &server.to_string());
+    let file = std::fs::metadata(ringgate.path("web.sock")).unwrap();
+    assert_eq!(file.permissions().mode() & 0o777, 0o666);
 }
 
 #[test]

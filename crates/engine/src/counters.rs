@@ -146,9 +146,9 @@ pub struct WorkerCounters {
 }
 
 /// The upper bounds of a [`Histogram`]'s buckets, in seconds; one more bucket takes the rest.
-pub const SECONDS_BOUNDS: [f64; 18] = [
+pub const SECONDS_BOUNDS: [f64; 20] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-    10.0, 60.0, 600.0, 3600.0,
+    5.0, 10.0, 30.0, 60.0, 600.0, 3600.0,
 ];
 
 /// Durations by bucket. Each bucket keeps its sum too, so that a reader can hand the mean of a

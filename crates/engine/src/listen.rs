@@ -113,6 +113,17 @@ pub fn bind(plan: &Plan, workers: usize, inherited: &mut Inherited) -> Result<Bo
             }
         }
     }
+    for (id, socket) in bound.workers.iter().flatten() {
+        socket.listen().map_err(|error| {
+            let listener = &plan.listeners[usize::from(id.0)];
+            let binds: Vec<String> = listener.binds.iter().map(Bind::to_string).collect();
+            BindError {
+                listener: listener.name.clone(),
+                bind: binds.join(", "),
+                error,
+            }
+        })?;
+    }
     Ok(bound)
 }
 

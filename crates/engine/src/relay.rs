@@ -146,6 +146,7 @@ mod tests {
             .local_addr()
             .unwrap();
         let socket = ListeningSocket::bind(free, false, 1).unwrap().remove(0);
+        socket.listen().unwrap();
         (Listener::new(socket).unwrap(), free)
     }
 

@@ -1,10 +1,12 @@
 //! Accepting: the sockets that listen, bound before any worker runs, and the worker's side that
 //! takes connections from them.
 
+use std::fs::Permissions;
 use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,7 +22,10 @@ use crate::stream::Stream;
 /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
 
-/// A listening socket that no worker has taken yet.
+/// The mode of a unix socket's file: it serves clients, like a port.
+const SOCKET_MODE: u32 = 0o666;
+
+/// A bound socket that no worker has taken yet.
 #[derive(Debug)]
 pub struct ListeningSocket {
     socket: Socket,
@@ -44,7 +49,7 @@ impl ListeningSocket {
     /// listens on is refused, although that process may have allowed sharing.
     ///
     /// # Errors
-    /// Those of bind(2) and listen(2).
+    /// Those of bind(2).
     pub fn bind(address: SocketAddr, dual_stack: bool, count: usize) -> io::Result<Vec<Self>> {
         // A host may have no IPv6 at all; `:port` then means IPv4.
         let address = match Socket::new(Domain::for_address(address), Type::STREAM, None) {
@@ -59,24 +64,31 @@ impl ListeningSocket {
         for _ in 1..count {
             sockets.push(bound(address, dual_stack, Sharing::Port)?);
         }
-        // All are bound before the first listens, so that no connection goes to a socket alone.
-        sockets
+        Ok(sockets
             .into_iter()
-            .map(|socket| {
-                socket.listen(BACKLOG)?;
-                Ok(Self {
-                    socket,
-                    origin: Origin::Own,
-                })
+            .map(|socket| Self {
+                socket,
+                origin: Origin::Own,
             })
-            .collect()
+            .collect())
+    }
+
+    /// Lets clients connect. Called when every address of the process is bound: whoever listens on
+    /// one address keeps others from being bound that overlap with it.
+    ///
+    /// # Errors
+    /// Those of listen(2).
+    pub fn listen(&self) -> io::Result<()> {
+        self.socket.listen(BACKLOG)
     }
 
     /// A unix socket at `path` with `count` descriptors for as many workers. A socket file that
     /// nobody listens on any more is replaced; any other file is not.
     ///
+    /// Every account may connect that the folders on the way let through.
+    ///
     /// # Errors
-    /// Those of bind(2) and listen(2); `AddrInUse` when somebody listens there.
+    /// Those of bind(2) and chmod(2); `AddrInUse` when somebody listens there.
     pub fn bind_unix(path: &Path, count: usize) -> io::Result<(Vec<Self>, SocketFile)> {
         let address = SockAddr::unix(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -89,7 +101,7 @@ impl ListeningSocket {
             socket.bind(&address)?;
         }
         let file = SocketFile(path.to_owned());
-        socket.listen(BACKLOG)?;
+        std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
         Ok((
             Self {
                 socket,

@@ -44,6 +44,7 @@ fn listening() -> (ListeningSocket, SocketAddr) {
     let address = probe.local_addr().unwrap();
     drop(probe);
     let socket = ListeningSocket::bind(address, false, 1).unwrap().remove(0);
+    socket.listen().unwrap();
     (socket, address)
 }
 
