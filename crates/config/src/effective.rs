@@ -1,5 +1,5 @@
-//! A plan as a file again, with every default filled in. It loads to an equal plan; it never prints a secret,
-//! because a plan holds none.
+//! A plan as a file again, with the defaults filled in; left out is only what follows something else, such as the name
+//! of a server its address. It loads to an equal plan, and never prints a secret, because a plan holds none.
 
 use crate::plan::{
     AccessLog, ConnectionLimit, Health, HealthCheck, HealthPort, Listener, Plan, Pool, Server,
@@ -7,7 +7,7 @@ use crate::plan::{
 };
 use crate::value::duration_text;
 
-/// The file, with all defaults filled in, that gives `plan`.
+/// The file, with its defaults filled in, that gives `plan`.
 #[must_use]
 pub fn effective(plan: &Plan) -> String {
     let mut text = process(plan);

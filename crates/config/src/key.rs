@@ -152,6 +152,8 @@ pub(crate) struct Block {
     pub(crate) doc: &'static str,
     /// Its keys.
     pub(crate) keys: &'static [&'static Key],
+    /// The keys of the contract that do not work here yet.
+    pub(crate) later: &'static [&'static str],
     /// Keys that belong elsewhere, and where.
     pub(crate) elsewhere: &'static [(&'static str, &'static str)],
 }

@@ -40,6 +40,7 @@ pub(crate) static ROOT: Block = Block {
         &LISTENERS,
         &POOLS,
     ],
+    later: &["include"],
     elsewhere: &[],
 };
 
@@ -125,7 +126,8 @@ pub(crate) static POOLS: Key = Key {
     name: "pools",
     shape: Shape::NamedOrServers(&POOL),
     absent: Absent::Mistake,
-    doc: "The groups of servers by name. At least one. A pool that needs nothing else may be its list of servers alone.",
+    doc: "The groups of servers by name. At least one. A pool that needs nothing else may be its list of servers \
+          alone.",
     also: &[
         "pool",
         "backend",
@@ -142,6 +144,7 @@ pub(crate) static ADMIN: Block = Block {
     path: "admin",
     doc: "The doors of the operator.",
     keys: &[&ADMIN_SOCKET, &ADMIN_HTTP],
+    later: &[],
     elsewhere: &[],
 };
 
@@ -149,7 +152,7 @@ pub(crate) static ADMIN_SOCKET: Key = Key {
     name: "socket",
     shape: Shape::SocketPath,
     absent: Absent::Value("/run/ringgate/admin.sock"),
-    doc: "The unix socket that the command line talks to; the only door that can change anything.",
+    doc: "The unix socket that the command line talks to; its file permissions decide who may.",
     also: &["path", "unix"],
 };
 
@@ -157,7 +160,8 @@ pub(crate) static ADMIN_HTTP: Key = Key {
     name: "http",
     shape: Shape::HttpDoor,
     absent: Absent::Value("127.0.0.1:9900"),
-    doc: "The address of the read-only HTTP door: dashboard, `/metrics`, `/live`, `/ready`, `/v1/status`. `off` closes it.",
+    doc: "The address of the read-only HTTP door: dashboard, `/metrics`, `/live`, `/ready`, `/v1/status`. On a \
+          loopback address it answers 421 to a `Host` that is neither an IP address nor `localhost`. `off` closes it.",
     also: &["bind", "address", "listen", "metrics"],
 };
 
@@ -166,6 +170,7 @@ pub(crate) static LOG: Block = Block {
     path: "log",
     doc: "What is logged, where and in which form.",
     keys: &[&LOG_LEVEL, &LOG_ACCESS, &LOG_FORMAT],
+    later: &[],
     elsewhere: &[],
 };
 
@@ -204,6 +209,7 @@ pub(crate) static LIMITS: Block = Block {
     path: "limits",
     doc: "The bounds of the process.",
     keys: &[&LIMIT_CONNECTIONS],
+    later: &["handshakes", "per_client", "bandwidth"],
     elsewhere: &[],
 };
 
@@ -224,8 +230,11 @@ pub(crate) static TIMEOUTS: Block = Block {
     path: "timeouts",
     doc: "The clocks of every connection, and of a stopping process.",
     keys: &[&CONNECT, &IDLE, &HALF_CLOSED, &DRAIN],
+    later: LATER_CLOCKS,
     elsewhere: &[],
 };
+
+const LATER_CLOCKS: &[&str] = &["first_byte", "handshake", "header", "response"];
 
 const NO_DRAIN_HERE: &[(&str, &str)] = &[(
     "drain",
@@ -237,6 +246,7 @@ pub(crate) static LISTENER_TIMEOUTS: Block = Block {
     path: "listeners.NAME.timeouts",
     doc: "The clocks of this listener's connections. What is not set here is that of the process.",
     keys: &[&LISTENER_CONNECT, &LISTENER_IDLE, &LISTENER_HALF_CLOSED],
+    later: LATER_CLOCKS,
     elsewhere: NO_DRAIN_HERE,
 };
 
@@ -245,12 +255,14 @@ pub(crate) static POOL_TIMEOUTS: Block = Block {
     path: "pools.NAME.timeouts",
     doc: "The clocks of the connections that this pool serves. What is not set here is that of the listener.",
     keys: &[&POOL_CONNECT, &POOL_IDLE, &POOL_HALF_CLOSED],
+    later: LATER_CLOCKS,
     elsewhere: NO_DRAIN_HERE,
 };
 
 /// The three keys that stand in every block of timeouts differ only in what holds when they are not set.
 macro_rules! clocks {
-    ($connect:ident $idle:ident $half_closed:ident: $connect_absent:expr, $idle_absent:expr, $half_closed_absent:expr) => {
+    ($connect:ident $idle:ident $half_closed:ident:
+     $connect_absent:expr, $idle_absent:expr, $half_closed_absent:expr) => {
         pub(crate) static $connect: Key = Key {
             name: "connect",
             shape: Shape::Duration {
@@ -322,7 +334,18 @@ pub(crate) static LISTENER: Block = Block {
     path: "listeners.NAME",
     doc: "An accepting socket, or several with one name. NAME is 1 to 64 of the characters `A-Z a-z 0-9 _ . -`.",
     keys: &[&BIND, &LISTENER_POOL, &LISTENER_TIMEOUTS_KEY],
-    elsewhere: &[],
+    later: &[
+        "access",
+        "limits",
+        "proxy_protocol",
+        "tls",
+        "http",
+        "routes",
+    ],
+    elsewhere: &[(
+        "limits",
+        "`limits` at the top of the file holds for all listeners together",
+    )],
 };
 
 pub(crate) static BIND: Key = Key {
@@ -330,7 +353,8 @@ pub(crate) static BIND: Key = Key {
     shape: Shape::Binds,
     absent: Absent::Mistake,
     doc: "Where to accept: `\":443\"` (all addresses, IPv4 and IPv6), `1.2.3.4:443`, `\"[::]:443\"` (IPv6 only), \
-          `unix:/path`, or a list of these. No address may stand in the file twice.",
+          `unix:/path`, or a list of these. No address may stand in the file twice. Every user may write to the socket \
+          file of a unix listener (mode 0666): the permissions of its folder decide who can connect.",
     also: &["listen", "address", "addr", "port", "on"],
 };
 
@@ -365,6 +389,19 @@ pub(crate) static POOL: Block = Block {
     doc: "A group of servers. NAME is 1 to 64 of the characters `A-Z a-z 0-9 _ . -`. The short form is the list of \
           servers alone.",
     keys: &[&BALANCE, &SERVERS, &HEALTH_KEY, &POOL_TIMEOUTS_KEY],
+    later: &[
+        "hash_on",
+        "discover",
+        "outlier",
+        "fail_open",
+        "slow_start",
+        "retry",
+        "hold",
+        "max_age",
+        "tls",
+        "proxy_protocol",
+        "sticky",
+    ],
     elsewhere: &[],
 };
 
@@ -435,6 +472,7 @@ pub(crate) static SERVER: Block = Block {
     path: "pools.NAME.servers[]",
     doc: "A member of a pool; its address alone may stand for it.",
     keys: &[&SERVER_ADDRESS, &SERVER_NAME, &SERVER_WEIGHT],
+    later: &["backup", "max_connections"],
     elsewhere: &[],
 };
 
@@ -478,6 +516,7 @@ pub(crate) static HEALTH: Block = Block {
         &HEALTH_FALL,
         &HEALTH_PORT,
     ],
+    later: &["path", "expect", "grpc", "send", "tls"],
     elsewhere: &[],
 };
 
@@ -544,3 +583,22 @@ pub(crate) static HEALTH_PORT: Key = Key {
     doc: "The port to check on, at each server's IP address.",
     also: &["check_port"],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_works_is_not_called_unavailable() {
+        for block in BLOCKS {
+            for key in block.keys {
+                assert!(
+                    !block.later.contains(&key.name),
+                    "{}.{}",
+                    block.path,
+                    key.name
+                );
+            }
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! Values from the command line that win over the file: each is put into the tree of nodes before it is decoded, so
-//! that it is checked like the file. It never bypasses a check, and cannot reach into a list.
+//! that it is checked like the file. It never bypasses a check, and cannot reach into a list; a pool that is a list of
+//! servers alone counts as the block that this list stands for.
 
+use crate::keys::{POOLS, SERVERS};
 use crate::mistakes::Finding;
 use crate::node::{Entry, Node, Value};
 use crate::place::{Place, Source};
@@ -71,17 +73,23 @@ impl Override {
         let (value, mut findings) = self.node(source, index);
         let mut at = root;
         let mut rest = self.path.as_str();
+        let mut above = Vec::new();
         loop {
+            if let [keys, _] = above[..]
+                && keys == POOLS.name
+            {
+                spell_out(at);
+            }
             let key_start = self.path.len() - rest.len();
             let kind = at.kind();
             let Some(entries) = entries(at) else {
                 let place = Place::new(index, key_start, self.path.len());
-                let above = &self.path[..key_start.saturating_sub(1)];
-                let what = format!("{} is {} and has no keys", shown(above), kind);
+                let path = &self.path[..key_start.saturating_sub(1)];
+                let what = format!("{} is {} and has no keys", shown(path), kind);
                 findings.push(Finding::new(
                     place,
                     what,
-                    [format!("set the whole of {}", shown(above))],
+                    [format!("set the whole of {}", shown(path))],
                 ));
                 return findings;
             };
@@ -108,6 +116,7 @@ impl Override {
                 *node = value;
                 return findings;
             }
+            above.push(key);
             rest = &rest[key.len() + 1..];
             at = node;
         }
@@ -131,6 +140,18 @@ impl Override {
             },
             Vec::new(),
         )
+    }
+}
+
+/// The long form of a pool that is its list of servers alone.
+fn spell_out(pool: &mut Node) {
+    if let Value::List(_) = pool.value {
+        let servers = Entry {
+            key: SERVERS.name.to_owned(),
+            key_place: pool.place,
+            node: pool.clone(),
+        };
+        pool.value = Value::Block(vec![servers]);
     }
 }
 

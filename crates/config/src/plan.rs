@@ -2,12 +2,16 @@
 //! means "default", no string that means a number, every pool that is named exists), and it never knows where in
 //! the file a value came from.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
+use crate::keys;
+use crate::value;
 pub use crate::word::{Balance, Io, LogFormat, LogLevel};
 
 /// Everything that one process serves and how.
@@ -43,6 +47,16 @@ impl Plan {
         &self.pools[index.0]
     }
 
+    /// The pools that no listener uses, in the order of the file.
+    pub fn unused_pools(&self) -> impl Iterator<Item = &Pool> {
+        let used: HashSet<PoolIndex> = self.listeners.iter().map(|each| each.pool).collect();
+        self.pools
+            .iter()
+            .enumerate()
+            .filter(move |(index, _)| !used.contains(&PoolIndex(*index)))
+            .map(|(_, pool)| pool)
+    }
+
     /// The timeouts of a connection that `listener` accepted and `pool` serves: the pool's word wins over the
     /// listener's, and that over the process's.
     #[must_use]
@@ -60,10 +74,20 @@ pub enum Workers {
     Exactly(NonZeroU16),
 }
 
+impl FromStr for Workers {
+    type Err = String;
+
+    /// The value of `workers` in the file; the error says what is expected.
+    fn from_str(text: &str) -> Result<Self, String> {
+        value::workers(text, &keys::WORKERS)
+            .map_err(|wrong| format!("{}; {}", wrong.what, wrong.advice.join("; ")))
+    }
+}
+
 /// The doors of the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// The unix socket that the command line talks to; the only door that can change anything. Absolute.
+    /// The unix socket that the command line talks to. Absolute.
     pub socket: PathBuf,
     /// The address of the read-only HTTP door; `None` when it is closed (`http: off`).
     pub http: Option<SocketAddr>,

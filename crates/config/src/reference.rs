@@ -10,8 +10,9 @@ const INTRODUCTION: &str = r#"# Configuration
 <!-- Made from crates/config/src/keys.rs by `cargo run -p ringgate-config --example reference > docs/configuration.md`. -->
 
 One YAML file, `/etc/ringgate/ringgate.yaml`; `-c FILE` names another. `ringgate check` says every mistake in it at
-once, `ringgate check --effective` prints it with all defaults filled in, and `ringgate schema` prints its JSON Schema.
-The shortest useful file:
+once, and `ringgate schema` prints its JSON Schema. `ringgate check --effective` prints the file with its defaults
+filled in; what is left out there follows something else: the name of a server its address, the port of a check the
+server, the timeouts of a pool the listener. The shortest useful file:
 
 ```yaml
 listeners:
@@ -25,7 +26,8 @@ pools:
 - An **address** is an IP address and a port, `10.0.0.1:80`, or `unix:` and an absolute path. In quotes where YAML asks
   for it: `"[fd00::1]:80"`, `":443"`.
 - `--set KEY.PATH=VALUE` on the command line wins over the file, and the last one over the ones before it:
-  `--set timeouts.idle=1h --set pools.db.balance=least_conn`. It cannot reach into a list.
+  `--set timeouts.idle=1h --set pools.db.balance=least_conn`. It cannot reach into a list; the short form of a pool
+  counts as a block with `servers`.
 "#;
 
 /// The text of docs/configuration.md.

@@ -2,12 +2,13 @@
 //! value that cannot be wrong or says what is wrong and how to write it; none looks at anything but its text.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::key::{Key, Shape};
 use crate::near::nearest;
-use crate::plan::{AccessLog, Address, Bind};
+use crate::plan::{AccessLog, Address, Bind, Workers};
 
 /// The longest path of a unix socket: `sun_path` has 108 bytes, and the last is NUL (unix(7)).
 const SUN_PATH_MAX: usize = 107;
@@ -59,24 +60,21 @@ pub(crate) fn duration(text: &str, key: &Key) -> Result<Duration, Wrong> {
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let unit_ms: u64 = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
+    let unit_ms = match unit {
         "" if !number.is_empty() && number.len() < 10 => {
             return Err(Wrong::new(
                 not_one(),
                 format!("write the unit: {number}ms, {number}s, {number}m or {number}h"),
             ));
         }
-        _ => 0,
+        _ => unit_ms(unit).unwrap_or(0),
     };
     if unit_ms == 0 || number.is_empty() {
-        return Err(Wrong::new(
-            not_one(),
-            "expected a whole number and one unit, such as 500ms, 2s, 1m or 1h",
-        ));
+        let advice = match sum(text) {
+            Some(sum) => format!("write one number and one unit: {}", duration_text(sum)),
+            None => "expected a whole number and one unit, such as 500ms, 2s, 1m or 1h".to_owned(),
+        };
+        return Err(Wrong::new(not_one(), advice));
     }
     let length = number
         .parse::<u64>()
@@ -93,6 +91,31 @@ pub(crate) fn duration(text: &str, key: &Key) -> Result<Duration, Wrong> {
             key.shape.expected(),
         )
     })
+}
+
+fn unit_ms(unit: &str) -> Option<u64> {
+    match unit {
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        _ => None,
+    }
+}
+
+/// What several numbers with a unit each come to, such as `1m30s`.
+fn sum(text: &str) -> Option<Duration> {
+    let mut sum_ms: u64 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
+        let end = after.find(|c: char| c.is_ascii_digit());
+        let (unit, next) = after.split_at(end.unwrap_or(after.len()));
+        let part_ms = number.parse::<u64>().ok()?.checked_mul(unit_ms(unit)?)?;
+        sum_ms = sum_ms.checked_add(part_ms)?;
+        rest = next;
+    }
+    Some(Duration::from_millis(sum_ms))
 }
 
 /// A duration as the file writes it, in the largest unit that gives a whole number.
@@ -143,6 +166,14 @@ pub(crate) fn auto_or_integer<T: TryFrom<u32>>(text: &str, key: &Key) -> Result<
     }
 }
 
+/// `auto` or how many, within the bounds of `key`.
+pub(crate) fn workers(text: &str, key: &Key) -> Result<Workers, Wrong> {
+    let count: Option<u16> = auto_or_integer(text, key)?;
+    Ok(count
+        .and_then(NonZeroU16::new)
+        .map_or(Workers::Auto, Workers::Exactly))
+}
+
 /// Why `text` is not one of the words of `key`.
 pub(crate) fn no_word(text: &str, key: &Key) -> Wrong {
     let mut wrong = Wrong::new(
@@ -184,12 +215,21 @@ pub(crate) fn bind(text: &str) -> Result<Bind, Wrong> {
             advice,
         ));
     }
-    let addr = ip_and_port(
+    if let Some(port) = text.strip_prefix("*:") {
+        let what = format!("{} does not begin with an IP address", shown(text));
+        let advice = format!("did you mean \":{}\", for all addresses?", cut(port));
+        return Err(Wrong::new(what, advice));
+    }
+    let addr = one_host(
+        ip_and_port(
+            text,
+            "such as \":443\", 127.0.0.1:443, \"[::1]:443\" or unix:/path",
+        )?,
         text,
-        "such as \":443\", 127.0.0.1:443, \"[::1]:443\" or unix:/path",
+        "expected an address of this host, such as 127.0.0.1:443, or \":443\" for all of them",
     )?;
     Ok(Bind::Ip {
-        addr: not_mapped(addr, text)?,
+        addr,
         dual_stack: false,
     })
 }
@@ -199,17 +239,15 @@ pub(crate) fn address(text: &str) -> Result<Address, Wrong> {
     if let Some(path) = text.strip_prefix("unix:") {
         return socket_path(path).map(Address::Unix);
     }
-    let addr = not_mapped(
+    let expected = "expected the address that the server itself listens on, such as 127.0.0.1:80";
+    let addr = one_host(
         ip_and_port(text, "such as 10.0.0.1:80, \"[fd00::1]:80\" or unix:/path")?,
         text,
+        expected,
     )?;
-    let broadcast = addr.ip() == IpAddr::V4(Ipv4Addr::BROADCAST);
-    if addr.ip().is_unspecified() || addr.ip().is_multicast() || broadcast {
+    if addr.ip().is_unspecified() {
         let what = format!("{} is not the address of one server", shown(text));
-        return Err(Wrong::new(
-            what,
-            "expected the address that the server itself listens on, such as 127.0.0.1:80",
-        ));
+        return Err(Wrong::new(what, expected));
     }
     Ok(Address::Ip(addr))
 }
@@ -219,7 +257,7 @@ pub(crate) fn http_door(text: &str) -> Result<Option<SocketAddr>, Wrong> {
     if text == "off" {
         return Ok(None);
     }
-    if let Some(port) = text.strip_prefix(':') {
+    if let Some(port) = text.strip_prefix(':').or_else(|| text.strip_prefix("*:")) {
         let advice = format!(
             "write 0.0.0.0:{0} or \"[::]:{0}\" to open it to the network",
             cut(port)
@@ -230,7 +268,8 @@ pub(crate) fn http_door(text: &str) -> Result<Option<SocketAddr>, Wrong> {
         ));
     }
     let addr = ip_and_port(text, "such as 127.0.0.1:9900, or `off`")?;
-    not_mapped(addr, text).map(Some)
+    let expected = "expected an address of this host, such as 127.0.0.1:9900, or `off`";
+    one_host(addr, text, expected).map(Some)
 }
 
 /// `stdout`, `off` or the absolute path of a file.
@@ -335,6 +374,9 @@ fn ip_and_port(text: &str, examples: &str) -> Result<SocketAddr, Wrong> {
     if host.parse::<Ipv4Addr>().is_ok() || (host != bare && bare.parse::<Ipv6Addr>().is_ok()) {
         self::port(port)?;
     }
+    if let Some(Ok(ip)) = bare.split_once('%').map(|(ip, _)| ip.parse::<Ipv6Addr>()) {
+        return Err(no_interface(text, ip, self::port(port)?));
+    }
     let mut wrong = wrong("does not begin with an IP address");
     if bare.bytes().any(|byte| byte.is_ascii_alphabetic()) && !bare.contains(':') {
         wrong
@@ -362,7 +404,22 @@ fn port_out_of_bounds(text: &str) -> Wrong {
     )
 }
 
-fn not_mapped(addr: SocketAddr, text: &str) -> Result<SocketAddr, Wrong> {
+/// An address that one host can have, or all of its own (`0.0.0.0`), in its plain form.
+fn one_host(addr: SocketAddr, text: &str, expected: &str) -> Result<SocketAddr, Wrong> {
+    let group = match addr.ip() {
+        ip if ip.is_multicast() => Some("a multicast address"),
+        IpAddr::V4(Ipv4Addr::BROADCAST) => Some("the broadcast address"),
+        _ => None,
+    };
+    if let Some(group) = group {
+        return Err(Wrong::new(format!("{} is {group}", shown(text)), expected));
+    }
+    if let SocketAddr::V6(v6) = addr
+        && v6.ip().is_unicast_link_local()
+        && v6.scope_id() == 0
+    {
+        return Err(no_interface(text, *v6.ip(), v6.port()));
+    }
     match addr.ip().to_canonical() {
         IpAddr::V4(ip) if addr.is_ipv6() => {
             let what = format!("{} is an IPv4 address written as IPv6", shown(text));
@@ -370,6 +427,16 @@ fn not_mapped(addr: SocketAddr, text: &str) -> Result<SocketAddr, Wrong> {
         }
         _ => Ok(addr),
     }
+}
+
+/// The kernel takes a link-local address only with the interface whose link is meant (RFC 4007 §6, ipv6(7)).
+fn no_interface(text: &str, ip: Ipv6Addr, port: u16) -> Wrong {
+    Wrong::new(
+        format!("{} does not name its interface by number", shown(text)),
+        format!(
+            "add the number of the interface, as `ip link` shows it, such as \"[{ip}%2]:{port}\""
+        ),
+    )
 }
 
 fn cut(text: &str) -> String {

@@ -50,7 +50,7 @@ pub(crate) struct Word {
 words! {
     /// How a pool chooses the server of a new connection.
     Balance {
-        /// Each server in turn, as often as its weight says.
+        /// Each worker takes the servers in turn, each as often as its weight says.
         RoundRobin = "round_robin",
         /// The server with the fewest connections for its weight.
         LeastConn = "least_conn",
@@ -64,7 +64,7 @@ words! {
 words! {
     /// How a worker talks to the kernel.
     Io {
-        /// The best that this kernel really offers.
+        /// io_uring; epoll, with a warning that names the cause, when the kernel refuses it.
         Auto = "auto",
         /// io_uring; the start fails with the cause when the kernel refuses it.
         Uring = "uring",

@@ -18,6 +18,11 @@ const DEPTH_MAX: usize = 32;
 /// How many values a document may have once its aliases are written out.
 const NODES_MAX: usize = 500_000;
 
+/// What is said of a text that holds no keys, such as a file of another product.
+pub(crate) const NO_MAPPING: &str = "this is not a YAML mapping";
+/// What helps with that.
+pub(crate) const FIRST_KEY: &str = "a file begins with `listeners:` or another key";
+
 /// The tree of a text, with the mistakes that do not hide the rest of it.
 #[derive(Debug)]
 pub(crate) struct Document {
@@ -264,11 +269,31 @@ impl<'a> Builder<'a> {
     }
 
     fn syntax(&self, error: &ScanError) -> Finding {
+        if let Some(place) = self.first_words() {
+            return Finding::new(place, NO_MAPPING, [FIRST_KEY]);
+        }
         let at = self.from + error.marker().byte_offset().unwrap_or(0);
         let place = Place::new(self.index, at, at + 1);
         let line = self.source.line_at(place);
         let (what, advice) = explain(error.kind(), &error.info(), line.text);
         Finding::new(place, what, advice.map(str::to_owned))
+    }
+
+    /// The first line with content, when it is words without a colon: the text was never meant to be YAML with keys.
+    fn first_words(&self) -> Option<Place> {
+        let mut start = self.from;
+        for line in self.source.text[self.from..].split_inclusive('\n') {
+            let content = line.trim();
+            if content.starts_with(|first: char| first.is_ascii_alphabetic()) {
+                let end = start + line.len();
+                return (!content.contains(':')).then(|| Place::new(self.index, start, end));
+            }
+            if !content.is_empty() && !content.starts_with('#') {
+                return None;
+            }
+            start += line.len();
+        }
+        None
     }
 }
 
@@ -294,6 +319,10 @@ fn explain(kind: &ErrorKind, info: &str, line: &str) -> (String, Option<&'static
         ErrorKind::MisplacedFlowCollectionEnd => {
             ("a bracket is closed that was not opened".into(), None)
         }
+        ErrorKind::UnknownAnchor if line.contains("*:") => (
+            "an alias (`*…`) without its anchor (`&…`) before it".into(),
+            Some("for all addresses write the port alone, in quotes, such as \":443\""),
+        ),
         ErrorKind::UnknownAnchor => (
             "an alias (`*…`) without its anchor (`&…`) before it".into(),
             Some("a value that begins with `*` must be in quotes"),

@@ -42,6 +42,15 @@ fn a_path_reaches_names_with_dots_and_makes_what_is_missing() {
 }
 
 #[test]
+fn a_pool_in_the_short_form_takes_further_keys() {
+    let plan = with(&["pools.short.balance=p2c", "pools.short.health.rise=9"]).unwrap();
+    assert_eq!(plan.pools[1].balance, Balance::P2c);
+    assert_eq!(plan.pools[1].servers.len(), 1);
+    let plan = with(&["pools.short.servers=[10.0.0.2:80, 10.0.0.3:80]"]).unwrap();
+    assert_eq!(plan.pools[1].servers.len(), 2);
+}
+
+#[test]
 fn an_address_needs_no_quotes() {
     let plan = with(&["admin.http=[::1]:9900", "listeners.db.bind=:1234"]).unwrap();
     assert_eq!(plan.admin.http, Some("[::1]:9900".parse().unwrap()));
@@ -73,9 +82,9 @@ fn mistakes_are_shown_at_the_flag() {
          expected one of: workers, io, admin, log, limits, timeouts, listeners, pools\n  did you mean `workers`?",
     );
     check(
-        "pools.short.balance=random",
-        "--set pools.short.balance: `pools.short` is a list and has no keys\n   | pools.short.balance=random\n   \
-         |             ^^^^^^^\n  set the whole of `pools.short`",
+        "pools.short.servers.a=random",
+        "--set pools.short.servers.a: `pools.short.servers` is a list and has no keys\n   \
+         | pools.short.servers.a=random\n   |                     ^\n  set the whole of `pools.short.servers`",
     );
     check(
         "log.level=",

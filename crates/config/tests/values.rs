@@ -178,6 +178,38 @@ fn addresses_that_differ_in_family_port_or_breadth_live_together() {
 }
 
 #[test]
+fn a_server_may_be_another_listener_or_look_like_one() {
+    let check = |binds: &str, servers: &str| {
+        plan(&format!(
+            "listeners:\n{binds}pools:\n  db: [{servers}]\n  other: [10.0.0.9:80]\n"
+        ));
+    };
+    check(
+        "  a: { bind: \":80\", pool: db }\n",
+        "10.0.0.1:80, 127.0.0.1:81",
+    );
+    check("  a: { bind: \"0.0.0.0:80\", pool: db }\n", "\"[::1]:80\"");
+    check("  a: { bind: \"[::]:80\", pool: db }\n", "127.0.0.1:80");
+    check("  a: { bind: \":80\", pool: other }\n", "127.0.0.1:80");
+    check(
+        "  a: { bind: \":80\", pool: db }\n  b: { bind: 127.0.0.1:80, pool: other }\n",
+        "127.0.0.1:80",
+    );
+    check(
+        "  a: { bind: \"[fe80::1%2]:80\", pool: db }\n",
+        "\"[fe80::1%3]:80\"",
+    );
+}
+
+#[test]
+fn a_pool_that_no_listener_uses_is_known() {
+    let text = format!("{LISTENERS}pools: {{ spare: [10.0.0.1:80], db: [10.0.0.1:80] }}\n");
+    let plan = plan(&text);
+    let unused: Vec<&str> = plan.unused_pools().map(|pool| pool.name.as_str()).collect();
+    assert_eq!(unused, ["spare"]);
+}
+
+#[test]
 fn servers_have_both_forms_in_one_list() {
     let text = "listeners: { db: { bind: \":1\", pool: db } }\npools:\n  db:\n    balance: p2c\n    servers:\n      \
                 - \"[fd00::1]:80\"\n      - { address: unix:/run/b.sock, weight: 256 }\n      \

@@ -1,5 +1,5 @@
-//! The command line: the verbs and what each takes. One file per verb in `cli/` does the work; a verb that does not
-//! work yet is not here.
+//! The command line: the verbs and what each takes. One file per verb in `cli/` does the work; a verb is here exactly
+//! when it works.
 
 mod check;
 mod completions;
@@ -25,7 +25,6 @@ use crate::failure::Failure;
     arg_required_else_help = true,
     subcommand_value_name = "VERB",
     subcommand_help_heading = "Verbs",
-    disable_help_subcommand = true,
     max_term_width = 110
 )]
 pub(crate) struct Cli {
@@ -65,11 +64,42 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use clap::error::ErrorKind;
 
     use super::*;
 
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_cannot_be_a_number_of_workers_is_wrong_usage() {
+        let check = |count: &str, is_good: bool| {
+            let parsed = Cli::try_parse_from(["ringgate", "run", "--workers", count]);
+            assert_eq!(parsed.is_ok(), is_good, "{count}");
+            let is_about_the_value =
+                |error: clap::Error| error.kind() == ErrorKind::ValueValidation;
+            assert!(parsed.err().is_none_or(is_about_the_value), "{count}");
+        };
+        check("auto", true);
+        check("1", true);
+        check("256", true);
+        check("0", false);
+        check("999", false);
+        check("abc", false);
+        check("", false);
+    }
+
+    #[test]
+    fn help_is_a_verb_too() {
+        let check = |args: &[&str], expected: &str| {
+            let answer = Cli::try_parse_from(args).unwrap_err();
+            assert_eq!(answer.kind(), ErrorKind::DisplayHelp, "{args:?}");
+            assert!(answer.to_string().contains(expected), "{args:?}: {answer}");
+        };
+        check(&["ringgate", "help"], "Verbs:");
+        check(&["ringgate", "help", "check"], "--effective");
+        check(&["ringgate", "help", "demo"], "the demo's configuration");
     }
 }

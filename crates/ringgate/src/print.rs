@@ -1,6 +1,7 @@
-//! The answer of a verb on the standard output. It never panics when the reader has gone: `ringgate schema | head`
-//! is good use.
+//! The answer of a verb on the standard output, and remarks beside it on the standard error. Neither panics when the
+//! reader has gone: `ringgate schema | head` is good use.
 
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
 use crate::failure::Failure;
@@ -22,4 +23,9 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// Writes a remark that changes nothing about the answer to the standard error; a closed one is nobody's loss.
+pub(crate) fn note(remark: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "note: {remark}");
 }

@@ -10,6 +10,7 @@ use crate::near::nearest;
 use crate::node::{Entry, Node, Value};
 use crate::place::Place;
 use crate::value::{self, Wrong, shown};
+use crate::yaml::{FIRST_KEY, NO_MAPPING};
 
 /// The walk through one document.
 pub(super) struct Decoder<'m, 's> {
@@ -90,7 +91,12 @@ impl<'m, 's> Decoder<'m, 's> {
 
     /// The keys of the whole document.
     pub(super) fn top<'n>(&mut self, root: &'n Node) -> Fields<'n> {
-        self.fields(root, &ROOT, Place::new(root.place.source, 0, 0))
+        let place = Place::new(root.place.source, 0, 0);
+        if let Value::Scalar(_) | Value::List(_) = root.value {
+            self.mistake(root.place, NO_MAPPING, [FIRST_KEY]);
+            return Fields::none(place);
+        }
+        self.fields(root, &ROOT, place)
     }
 
     /// The keys of `node`, which `block` describes; `place` is what a missing key points at.
@@ -278,43 +284,49 @@ impl<'m, 's> Decoder<'m, 's> {
             return None;
         }
         let key = entry.key.as_str();
+        let expected = format!("expected one of: {}", block.key_list());
+        if block.later.contains(&key) {
+            let advice = [Some(expected), elsewhere(key, block)];
+            let what = format!("`{key}` is not available yet");
+            self.mistake(entry.key_place, what, advice.into_iter().flatten());
+            return None;
+        }
         let renamed = block
             .keys
             .iter()
             .find(|known| known.also.contains(&key))
             .map(|known| known.name);
         let near = renamed.or_else(|| nearest(key, block.keys.iter().map(|key| key.name)));
-        let mut advice = vec![format!("expected one of: {}", block.key_list())];
-        if let Some((_, where_to)) = block
-            .elsewhere
-            .iter()
-            .find(|(elsewhere, _)| *elsewhere == key)
-        {
-            advice.push((*where_to).to_owned());
-        } else if let Some(near) = near {
-            advice.push(format!("did you mean `{near}`?"));
-        } else if let Some(other) = BLOCKS
-            .iter()
-            .find(|other| other.keys.iter().any(|known| known.name == key))
-        {
-            let path = if other.path.is_empty() {
-                String::new()
-            } else {
-                format!("{}.", other.path)
-            };
-            advice.push(format!(
-                "`{key}` is a key of the {}: `{path}{key}`",
-                other.what
-            ));
-        } else if key == "<<" {
-            advice
-                .push("merge keys are not read; let an alias stand for the whole block".to_owned());
-        }
-        self.mistake(
-            entry.key_place,
-            format!("unknown key {}", shown(key)),
-            advice,
-        );
+        let advice = [Some(expected), hint(key, block, near)];
+        let what = format!("unknown key {}", shown(key));
+        self.mistake(entry.key_place, what, advice.into_iter().flatten());
         near
     }
+}
+
+/// What helps with a key that `block` does not have; `near` is the one of its keys that is most like it.
+fn hint(key: &str, block: &Block, near: Option<&str>) -> Option<String> {
+    if let Some(where_to) = elsewhere(key, block) {
+        return Some(where_to);
+    }
+    if let Some(near) = near {
+        return Some(format!("did you mean `{near}`?"));
+    }
+    if key == "<<" {
+        return Some("merge keys are not read; let an alias stand for the whole block".to_owned());
+    }
+    let other = BLOCKS
+        .iter()
+        .find(|other| other.keys.iter().any(|known| known.name == key))?;
+    let dot = if other.path.is_empty() { "" } else { "." };
+    Some(format!(
+        "`{key}` is a key of the {}: `{}{dot}{key}`",
+        other.what, other.path
+    ))
+}
+
+/// Where `key` belongs instead of `block`, when keys.rs says so.
+fn elsewhere(key: &str, block: &Block) -> Option<String> {
+    let (_, where_to) = block.elsewhere.iter().find(|(name, _)| *name == key)?;
+    Some((*where_to).to_owned())
 }

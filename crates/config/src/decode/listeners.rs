@@ -16,7 +16,15 @@ const LISTED_MAX: usize = 12;
 pub(super) struct Listeners {
     pub(super) listeners: Vec<Listener>,
     /// Every address that one of them accepts on, also of those with mistakes.
-    pub(super) bound: Vec<(Bind, Place)>,
+    pub(super) bound: Vec<Bound>,
+}
+
+/// An address that a listener accepts on.
+pub(super) struct Bound {
+    pub(super) bind: Bind,
+    pub(super) place: Place,
+    /// Where its connections go; `None` after a mistake.
+    pub(super) pool: Option<PoolIndex>,
 }
 
 /// Reads all listeners; `process` are the timeouts that hold where a listener sets none.
@@ -35,16 +43,16 @@ pub(super) fn decode(
         let binds = binds(decoder, &fields);
         let pool = pool(decoder, &fields, pools);
         let timeouts = process.overlaid(&overrides(decoder, &fields));
-        all.bound.extend(binds.iter().cloned());
         if let Some(pool) = pool {
-            let binds = binds.into_iter().map(|(bind, _)| bind).collect();
             all.listeners.push(Listener {
                 name: name.to_owned(),
-                binds,
+                binds: binds.iter().map(|(bind, _)| bind.clone()).collect(),
                 pool,
                 timeouts,
             });
         }
+        let bound = |(bind, place)| Bound { bind, place, pool };
+        all.bound.extend(binds.into_iter().map(bound));
     }
     all
 }

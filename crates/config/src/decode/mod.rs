@@ -1,6 +1,7 @@
 //! From the tree of nodes to the plan: one walk that gathers every mistake. Each kind of block has its file; this
 //! one ties them together. It never stops at the first mistake, and gives no plan when there is one.
 
+mod circle;
 mod fields;
 mod listeners;
 mod overlap;
@@ -20,6 +21,7 @@ pub(crate) fn decode(root: &Node, mistakes: &mut Collector<'_>) -> Option<Plan> 
     let pools = pools::decode(&mut decoder, &top);
     let listeners = listeners::decode(&mut decoder, &top, &pools.names, process.timeouts);
     overlap::check(&mut decoder, &listeners.bound, &process.doors);
+    circle::check(&mut decoder, &listeners.bound, &pools);
     if decoder.found_any() {
         return None;
     }

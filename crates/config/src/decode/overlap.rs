@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use super::fields::Decoder;
+use super::listeners::Bound;
 use super::process::Doors;
 use crate::place::Place;
 use crate::plan::Bind;
@@ -19,9 +20,9 @@ enum Claim<'a> {
 }
 
 /// Notes every address that is claimed a second time, by a listener or by a door of the operator.
-pub(super) fn check(decoder: &mut Decoder<'_, '_>, bound: &[(Bind, Place)], doors: &Doors) {
+pub(super) fn check(decoder: &mut Decoder<'_, '_>, bound: &[Bound], doors: &Doors) {
     let mut claimed: HashMap<Claim<'_>, (&Bind, Place)> = HashMap::new();
-    for (bind, place) in bound {
+    for Bound { bind, place, .. } in bound {
         for claim in claims(bind) {
             if let Some((first, first_place)) = claimed.get(&claim) {
                 twice(decoder, bind, *place, first, *first_place);
@@ -85,9 +86,9 @@ fn twice(
 }
 
 /// The doors are opened without SO_REUSEPORT, so that here also one address of all clashes with all of them.
-fn check_doors(decoder: &mut Decoder<'_, '_>, bound: &[(Bind, Place)], doors: &Doors) {
+fn check_doors(decoder: &mut Decoder<'_, '_>, bound: &[Bound], doors: &Doors) {
     let http = doors.admin.http.as_ref();
-    for (bind, place) in bound {
+    for Bound { bind, place, .. } in bound {
         let (door, door_place) = match bind {
             Bind::Ip { addr, dual_stack }
                 if http.is_some_and(|http| clash(http, addr, *dual_stack)) =>

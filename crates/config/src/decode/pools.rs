@@ -19,6 +19,8 @@ pub(crate) const SERVERS_MAX: usize = 4096;
 /// What the file says about pools.
 pub(super) struct Pools<'n> {
     pub(super) pools: Vec<Pool>,
+    /// Where the address of each server stands, in the order of `pools` and their servers.
+    pub(super) places: Vec<Vec<Place>>,
     pub(super) names: PoolNames<'n>,
 }
 
@@ -35,6 +37,7 @@ pub(super) struct PoolNames<'n> {
 pub(super) fn decode<'n>(decoder: &mut Decoder<'_, '_>, top: &Fields<'n>) -> Pools<'n> {
     let mut pools = Pools {
         pools: Vec::new(),
+        places: Vec::new(),
         names: PoolNames::default(),
     };
     for (name, place, node) in decoder.named(top, &keys::POOLS, "pool") {
@@ -43,19 +46,29 @@ pub(super) fn decode<'n>(decoder: &mut Decoder<'_, '_>, top: &Fields<'n>) -> Poo
             .index
             .insert(name, PoolIndex(pools.names.in_order.len()));
         pools.names.in_order.push(name);
-        pools.pools.push(pool(decoder, name, place, node));
+        let (pool, places) = pool(decoder, name, place, node);
+        pools.pools.push(pool);
+        pools.places.push(places);
     }
     pools
 }
 
-fn pool(decoder: &mut Decoder<'_, '_>, name: &str, place: Place, node: &Node) -> Pool {
+/// A pool, and where the address of each of its servers stands.
+fn pool(
+    decoder: &mut Decoder<'_, '_>,
+    name: &str,
+    place: Place,
+    node: &Node,
+) -> (Pool, Vec<Place>) {
     let (fields, members) = match &node.value {
         Value::List(items) => (Fields::none(place), servers(decoder, node.place, items)),
-        Value::Scalar(_) => {
-            let advice = [
-                keys::SERVERS.shape.expected(),
-                Shape::Block(&keys::POOL).expected(),
-            ];
+        Value::Scalar(text) => {
+            let list = match value::address(text) {
+                Ok(Address::Ip(addr)) if addr.is_ipv4() => format!("write [{text}]"),
+                Ok(_) => format!("write [\"{text}\"]"),
+                Err(_) => keys::SERVERS.shape.expected(),
+            };
+            let advice = [list, Shape::Block(&keys::POOL).expected()];
             decoder.mistake(node.place, "the pool is a single value", advice);
             (Fields::none(place), Vec::new())
         }
@@ -65,8 +78,9 @@ fn pool(decoder: &mut Decoder<'_, '_>, name: &str, place: Place, node: &Node) ->
             (fields, members)
         }
     };
+    let (members, places): (Vec<Server>, Vec<Place>) = members.into_iter().unzip();
     let timeouts = decoder.block(&fields, &keys::POOL_TIMEOUTS_KEY, &keys::POOL_TIMEOUTS);
-    Pool {
+    let pool = Pool {
         name: name.to_owned(),
         balance: decoder.word(&fields, &keys::BALANCE, Balance::from_word),
         health: health(decoder, &fields, &members),
@@ -76,10 +90,11 @@ fn pool(decoder: &mut Decoder<'_, '_>, name: &str, place: Place, node: &Node) ->
             idle: decoder.duration_if_set(&timeouts, &keys::POOL_IDLE),
             half_closed: decoder.duration_if_set(&timeouts, &keys::POOL_HALF_CLOSED),
         },
-    }
+    };
+    (pool, places)
 }
 
-fn long_form_servers(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>) -> Vec<Server> {
+fn long_form_servers(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>) -> Vec<(Server, Place)> {
     let Some(node) = fields.get(&keys::SERVERS) else {
         return Vec::new();
     };
@@ -91,7 +106,8 @@ fn long_form_servers(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>) -> Vec<
     servers(decoder, node.place, items)
 }
 
-fn servers(decoder: &mut Decoder<'_, '_>, place: Place, items: &[Node]) -> Vec<Server> {
+/// The servers of a list, each with the place of its address.
+fn servers(decoder: &mut Decoder<'_, '_>, place: Place, items: &[Node]) -> Vec<(Server, Place)> {
     if items.is_empty() {
         decoder.mistake(
             place,
@@ -110,20 +126,25 @@ fn servers(decoder: &mut Decoder<'_, '_>, place: Place, items: &[Node]) -> Vec<S
     let mut names: HashMap<String, Place> = HashMap::new();
     let mut servers = Vec::new();
     for node in items.iter().take(SERVERS_MAX) {
-        let Some((server, place)) = server(decoder, node) else {
+        let Some(Member {
+            server,
+            name_place,
+            address_place,
+        }) = server(decoder, node)
+        else {
             continue;
         };
         match names.get(&server.name) {
-            Some(first) => twice(decoder, &server.name, place, *first),
+            Some(first) => twice(decoder, &server.name, name_place, *first),
             None => {
-                names.insert(server.name.clone(), place);
+                names.insert(server.name.clone(), name_place);
             }
         }
-        servers.push(server);
+        servers.push((server, address_place));
     }
     if !servers.is_empty()
         && servers.len() == items.len()
-        && servers.iter().all(|server| server.weight == 0)
+        && servers.iter().all(|(server, _)| server.weight == 0)
     {
         let advice = [
             "expected at least one server with a weight above 0",
@@ -150,8 +171,14 @@ fn twice(decoder: &mut Decoder<'_, '_>, name: &str, place: Place, first: Place) 
     );
 }
 
-/// A server and where its name stands.
-fn server(decoder: &mut Decoder<'_, '_>, node: &Node) -> Option<(Server, Place)> {
+/// A server, and where its name and its address stand.
+struct Member {
+    server: Server,
+    name_place: Place,
+    address_place: Place,
+}
+
+fn server(decoder: &mut Decoder<'_, '_>, node: &Node) -> Option<Member> {
     let (fields, address) = match &node.value {
         Value::Scalar(text) => (
             Fields::none(node.place),
@@ -183,7 +210,12 @@ fn server(decoder: &mut Decoder<'_, '_>, node: &Node) -> Option<(Server, Place)>
         address,
         weight,
     };
-    Some((server, fields.get(&keys::SERVER_NAME).unwrap_or(node).place))
+    let place_of = |key| fields.get(key).unwrap_or(node).place;
+    Some(Member {
+        server,
+        name_place: place_of(&keys::SERVER_NAME),
+        address_place: place_of(&keys::SERVER_ADDRESS),
+    })
 }
 
 fn health(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>, servers: &[Server]) -> Health {
@@ -194,7 +226,12 @@ fn health(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>, servers: &[Server]
         Value::Scalar(text) if text == "off" => Health::Off,
         Value::Scalar(text) => {
             let what = format!("{} is not a value of `health`", shown(text));
-            decoder.mistake(node.place, what, [keys::HEALTH_KEY.shape.expected()]);
+            let on = matches!(text.as_str(), "on" | "true" | "yes");
+            let advice = [
+                on.then(|| "servers are checked by default: leave `health` out".to_owned()),
+                Some(keys::HEALTH_KEY.shape.expected()),
+            ];
+            decoder.mistake(node.place, what, advice.into_iter().flatten());
             Health::Off
         }
         _ => {

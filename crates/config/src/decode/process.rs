@@ -1,7 +1,6 @@
 //! The keys of the process: workers, driver, doors, log, limits and the process-wide clocks. It never looks at
 //! listeners or pools.
 
-use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::fields::{Decoder, Fields};
@@ -34,7 +33,7 @@ pub(super) struct Doors {
 pub(super) fn decode(decoder: &mut Decoder<'_, '_>, top: &Fields<'_>) -> Process {
     let timeouts = decoder.block(top, &keys::TIMEOUTS_KEY, &keys::TIMEOUTS);
     Process {
-        workers: workers(decoder, top),
+        workers: decoder.or_default(top, &keys::WORKERS, value::workers),
         io: decoder.word(top, &keys::IO, Io::from_word),
         doors: doors(decoder, top),
         log: log(decoder, top),
@@ -46,13 +45,6 @@ pub(super) fn decode(decoder: &mut Decoder<'_, '_>, top: &Fields<'_>) -> Process
         },
         drain: decoder.duration(&timeouts, &keys::DRAIN),
     }
-}
-
-fn workers(decoder: &mut Decoder<'_, '_>, top: &Fields<'_>) -> Workers {
-    let count = decoder.or_default(top, &keys::WORKERS, value::auto_or_integer);
-    count
-        .and_then(NonZeroU16::new)
-        .map_or(Workers::Auto, Workers::Exactly)
 }
 
 fn doors(decoder: &mut Decoder<'_, '_>, top: &Fields<'_>) -> Doors {

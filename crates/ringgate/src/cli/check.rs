@@ -5,17 +5,18 @@ use ringgate_config::Plan;
 
 use crate::cli::file::File;
 use crate::failure::Failure;
-use crate::print::print;
+use crate::print::{note, print};
 
 /// Check a configuration file
 ///
-/// Prints every mistake with its place and exits with 1, or one line and exits with 0.
+/// Prints every mistake with its place and exits with 1, or one line and exits with 0. A pool that no listener uses is
+/// only noted.
 #[derive(Args, Debug)]
 pub(crate) struct Check {
     #[command(flatten)]
     file: File,
 
-    /// Print the file with every default filled in
+    /// Print the file with its defaults filled in
     #[arg(long)]
     effective: bool,
 }
@@ -23,6 +24,9 @@ pub(crate) struct Check {
 impl Check {
     pub(crate) fn act(self) -> Result<(), Failure> {
         let plan = self.file.load()?;
+        for pool in plan.unused_pools() {
+            note(format_args!("pool `{}` is used by no listener", pool.name));
+        }
         if self.effective {
             return print(&ringgate_config::effective(&plan));
         }

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use nix::unistd::mkdtemp;
-use ringgate_config::{Bind, Plan};
+use ringgate_config::{Bind, Override, Plan};
 
-use crate::cli::file::Set;
 use crate::demo::{DemoServer, STOP};
 use crate::failure::Failure;
 use crate::print::print;
@@ -21,8 +20,9 @@ use crate::process::Process;
 /// 127.0.0.1:9900, and says what to try.
 #[derive(Args, Debug)]
 pub(crate) struct Demo {
-    #[command(flatten)]
-    set: Set,
+    /// Set one key of the demo's configuration: `--set listeners.demo.bind=:8081`; may be repeated
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE", value_parser = Override::parse)]
+    overrides: Vec<Override>,
 }
 
 /// The names of the servers.
@@ -33,7 +33,7 @@ impl Demo {
         let servers = start_servers()?;
         let directory = PrivateDirectory::create()?;
         let text = config(&servers, &directory.0.join("admin.sock"));
-        let plan = ringgate_config::parse("the demo's configuration", &text, &self.set.overrides)?;
+        let plan = ringgate_config::parse("the demo's configuration", &text, &self.overrides)?;
         let guide = what_to_try(&plan, &servers[0]);
         let process = Process::start(plan, None).map_err(|failure| {
             failure.with_advice(

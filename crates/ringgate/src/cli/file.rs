@@ -19,8 +19,9 @@ pub(crate) struct File {
     )]
     pub(crate) path: PathBuf,
 
-    #[command(flatten)]
-    pub(crate) set: Set,
+    /// Set one key, whatever the file says: `--set log.level=debug`; may be repeated
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE", value_parser = Override::parse)]
+    pub(crate) overrides: Vec<Override>,
 }
 
 impl File {
@@ -29,14 +30,6 @@ impl File {
     /// # Errors
     /// With every mistake of both.
     pub(crate) fn load(&self) -> Result<Plan, Failure> {
-        Ok(ringgate_config::load(&self.path, &self.set.overrides)?)
+        Ok(ringgate_config::load(&self.path, &self.overrides)?)
     }
-}
-
-/// Keys that the command line sets.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Set {
-    /// Set one key, whatever the file says: `--set log.level=debug`; may be repeated
-    #[arg(long = "set", value_name = "KEY.PATH=VALUE", value_parser = Override::parse)]
-    pub(crate) overrides: Vec<Override>,
 }

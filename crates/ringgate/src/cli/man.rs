@@ -28,10 +28,14 @@ const AROUND: &[(&str, &[(&str, &str)])] = &[
         "SIGNALS",
         &[
             (
-                "SIGTERM, SIGINT",
+                "SIGTERM, SIGINT, SIGQUIT",
                 "Drain, then stop; a second one stops at once.",
             ),
-            ("SIGPIPE", "Ignored."),
+            (
+                "SIGHUP, SIGUSR2",
+                "Nothing but a warning: the file is read at start only.",
+            ),
+            ("SIGUSR1, SIGPIPE", "Ignored."),
         ],
     ),
     (
@@ -50,6 +54,10 @@ const AROUND: &[(&str, &[(&str, &str)])] = &[
                 "/run/ringgate/admin.sock",
                 "The admin socket, which `ringgate status` asks.",
             ),
+            (
+                "/run/ringgate/admin.sock.lock",
+                "Locked while a process serves, so that a second one does not start.",
+            ),
         ],
     ),
 ];
@@ -64,7 +72,8 @@ fn page() -> io::Result<String> {
     whole.render_name_section(&mut out)?;
     whole.render_synopsis_section(&mut out)?;
     whole.render_description_section(&mut out)?;
-    for verb in command.get_subcommands() {
+    let is_ours = |verb: &&Command| verb.get_name() != "help";
+    for verb in command.get_subcommands().filter(is_ours) {
         render_verb(verb, &mut out)?;
     }
     for (heading, entries) in AROUND {

@@ -1,10 +1,10 @@
 //! `ringgate run`: serve what a file says until told to stop.
 
-use std::num::NonZeroU16;
+use std::path;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use ringgate_config::{Io, LogLevel, Override};
+use ringgate_config::{Io, LogLevel, Override, Workers};
 
 use crate::cli::file::File;
 use crate::failure::Failure;
@@ -12,8 +12,8 @@ use crate::process::Process;
 
 /// Serve what a configuration file says
 ///
-/// Nothing is bound before the whole file is good. SIGTERM and SIGINT drain: the listeners close and connections may
-/// finish for as long as `timeouts.drain` says; the same signal again stops at once.
+/// Nothing is bound before the whole file is good. SIGTERM, SIGINT and SIGQUIT drain: the listeners close and
+/// connections may finish for as long as `timeouts.drain` says; a second one stops at once.
 #[derive(Args, Debug)]
 pub(crate) struct Run {
     #[command(flatten)]
@@ -45,20 +45,17 @@ impl Run {
         ];
         for (flag, key, value) in named {
             self.file
-                .set
                 .overrides
                 .extend(value.map(|value| Override::flag(flag, key, value)));
         }
         let plan = self.file.load()?;
-        Process::start(plan, Some(self.file.path))?.serve()
+        // Whoever asks for the status stands elsewhere. It fails only where there is no working directory any more.
+        let config = path::absolute(&self.file.path).unwrap_or(self.file.path);
+        Process::start(plan, Some(config))?.serve()
     }
 }
 
-/// Whether this can be a number of workers at all; the bounds are the configuration's to check.
+/// The text, when it is a value of `workers`.
 fn worker_count(text: &str) -> Result<String, String> {
-    if text == "auto" || text.parse::<NonZeroU16>().is_ok() {
-        Ok(text.to_owned())
-    } else {
-        Err("expected a number of threads or `auto`".to_owned())
-    }
+    text.parse::<Workers>().map(|_| text.to_owned())
 }
