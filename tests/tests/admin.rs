@@ -117,7 +117,7 @@ fn every_metric_is_there_from_the_start_with_its_labels() {
         metrics
             .families
             .keys()
-            .all(|name| name.starts_with("ringgate_"))
+            .all(|name| name.starts_with("ringgate_") || name.starts_with("process_"))
     );
 }
 

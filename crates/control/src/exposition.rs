@@ -1,6 +1,6 @@
-//! Histograms in Prometheus' text format, written straight from the engine's buckets. It never keeps samples: the
-//! exporter's own histograms hold every single sample until they are drained, and between two scrapes there may be
-//! millions of connections.
+//! What goes to the page in Prometheus' text format without passing the exporter. Histograms are written straight from
+//! the engine's buckets: the exporter's own hold every single sample until they are drained, and between two scrapes
+//! there may be millions of connections. Its counters know only whole numbers. Nothing here keeps anything.
 
 use std::fmt::Write;
 
@@ -63,6 +63,14 @@ pub(crate) fn write_pool_histograms<'a>(
         );
     }
     page.push_str(&lines);
+}
+
+/// Appends a family of one row without labels; `kind` is `counter` or `gauge`.
+pub(crate) fn write_single(page: &mut String, name: &str, kind: &str, help: &str, value: f64) {
+    line(
+        page,
+        format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"),
+    );
 }
 
 fn line(lines: &mut String, text: std::fmt::Arguments<'_>) {

@@ -3,12 +3,15 @@
 
 pub mod admin;
 pub mod client;
+mod endings;
 mod exposition;
 pub mod facts;
+mod footprint;
 pub mod instance;
 pub mod logwriter;
 mod metrics;
 mod notify;
+mod pages;
 mod prober;
 mod process;
 mod pulse;

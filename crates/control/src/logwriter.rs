@@ -1,5 +1,8 @@
 //! Writes the access log on a thread of its own, so that a slow, blocked or full log never stops a worker: what does
-//! not fit into the queue, or cannot be written, is dropped and counted. It never looks into a line.
+//! not fit into the queue, or cannot be written, is dropped and counted. It never looks into a line. A file that is
+//! renamed or removed is followed: whoever rotates it needs to tell nobody.
+
+mod followed;
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -17,13 +20,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ringgate_config::AccessLog;
 use ringgate_engine::log::Batch;
 
+use self::followed::Followed;
+
 /// How many batches may wait. With the engine's batches of about 16 KiB that is 16 MiB of lines.
 pub const QUEUED_BATCHES_MAX: usize = 1024;
 
 /// A new log file may be read by the group, and by nobody else: it names clients.
 const FILE_MODE: u32 = 0o640;
 
-/// A log that cannot be written is reported at most this often.
+/// What goes wrong with the log is reported at most this often.
 const REPORTS_APART: Duration = Duration::from_secs(60);
 
 /// The access log's thread.
@@ -93,12 +98,20 @@ impl LogWriter {
             error,
         };
         let file = opened.map_err(failed)?;
-        LogWriter::start(file, log.clone())
+        let followed = match &log {
+            Destination::Stdout => None,
+            Destination::Path(path) => Followed::new(path, &file).map_err(failed)?,
+        };
+        LogWriter::start(file, log.clone(), followed)
             .map(Some)
             .map_err(failed)
     }
 
-    fn start(file: File, log: Destination) -> io::Result<LogWriter> {
+    fn start(
+        file: File,
+        log: Destination,
+        mut followed: Option<Followed>,
+    ) -> io::Result<LogWriter> {
         let (queue, batches) = sync_channel(QUEUED_BATCHES_MAX);
         let (hang_up, done) = sync_channel(0);
         let lines_dropped = Arc::new(AtomicU64::new(0));
@@ -107,12 +120,15 @@ impl LogWriter {
             log,
             torn: Vec::new(),
             lines_dropped: Arc::clone(&lines_dropped),
-            reported: None,
+            reports: Reports::default(),
         };
         thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || {
                 for batch in batches {
+                    if let Some(file) = followed.as_mut().and_then(Followed::successor) {
+                        pen.turn_to(file);
+                    }
                     pen.write(&batch);
                 }
                 drop(hang_up);
@@ -163,19 +179,15 @@ struct Pen<W> {
     /// The rest of a line of which the beginning has been written; goes before anything else.
     torn: Vec<u8>,
     lines_dropped: Arc<AtomicU64>,
-    reported: Option<Instant>,
+    reports: Reports,
 }
 
 impl<W: Write + AsFd> Pen<W> {
     /// Writes a batch, and waits for as long as the log makes it wait. What fails is dropped, but a line is never
     /// left torn: its rest stays for the next time.
     fn write(&mut self, batch: &Batch) {
-        if !self.torn.is_empty() {
-            let torn = std::mem::take(&mut self.torn);
-            if let Err(Stopped { written, error }) = self.write_bytes(&torn) {
-                self.torn = torn[written..].to_vec();
-                return self.drop_lines(batch.lines.into(), &error);
-            }
+        if let Err(error) = self.finish_line() {
+            return self.drop_lines(batch.lines.into(), &error);
         }
         let Err(Stopped { written, error }) = self.write_bytes(&batch.text) else {
             return;
@@ -191,6 +203,26 @@ impl<W: Write + AsFd> Pen<W> {
             lines_begun += 1;
         }
         self.drop_lines(u64::from(batch.lines).saturating_sub(lines_begun), &error);
+    }
+
+    /// Goes on in another file. A line that was begun ends in the old one; where that is not possible, it stays torn
+    /// there and counts as dropped, for no file may begin with half a line.
+    fn turn_to(&mut self, file: W) {
+        if let Err(error) = self.finish_line() {
+            self.torn.clear();
+            self.drop_lines(1, &error);
+        }
+        self.file = file;
+    }
+
+    /// Writes the rest of a line that was begun, if there is one.
+    fn finish_line(&mut self) -> io::Result<()> {
+        let torn = std::mem::take(&mut self.torn);
+        self.write_bytes(&torn)
+            .map_err(|Stopped { written, error }| {
+                self.torn = torn[written..].to_vec();
+                error
+            })
     }
 
     /// `Write::write_all` that tells how far it came, and that also waits for a pipe that someone else has made
@@ -217,10 +249,24 @@ impl<W: Write + AsFd> Pen<W> {
 
     fn drop_lines(&mut self, lines: u64, error: &io::Error) {
         let dropped = self.lines_dropped.fetch_add(lines, Relaxed) + lines;
-        if self.reported.is_none_or(|at| at.elapsed() >= REPORTS_APART) {
-            self.reported = Some(Instant::now());
+        if self.reports.is_due() {
             tracing::error!(log = %self.log, %error, lines_dropped = dropped, "the access log cannot be written");
         }
+    }
+}
+
+/// When something was last reported.
+#[derive(Default)]
+struct Reports(Option<Instant>);
+
+impl Reports {
+    /// Whether it may be reported again, which then counts as done.
+    fn is_due(&mut self) -> bool {
+        let is_due = self.0.is_none_or(|at| at.elapsed() >= REPORTS_APART);
+        if is_due {
+            self.0 = Some(Instant::now());
+        }
+        is_due
     }
 }
 
@@ -245,8 +291,10 @@ fn wait_until_writable(file: &impl AsFd) {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::os::fd::BorrowedFd;
     use std::os::unix::fs::PermissionsExt;
+    use std::rc::Rc;
     use std::sync::mpsc::TrySendError;
 
     use nix::sys::stat::Mode;
@@ -255,16 +303,16 @@ mod tests {
     use super::*;
     use crate::testing::Directory;
 
-    const LONG: Duration = Duration::from_secs(20);
+    pub(super) const LONG: Duration = Duration::from_secs(20);
 
-    fn batch(text: &str) -> Batch {
+    pub(super) fn batch(text: &str) -> Batch {
         Batch {
             lines: count_lines(text.as_bytes()) as u32,
             text: text.as_bytes().to_vec(),
         }
     }
 
-    fn open(path: &Path) -> LogWriter {
+    pub(super) fn open(path: &Path) -> LogWriter {
         LogWriter::open(&AccessLog::File(path.to_owned()))
             .unwrap()
             .expect("a file is not off")
@@ -329,7 +377,8 @@ mod tests {
 
     /// Takes `room` bytes and then is full.
     struct Disk {
-        written: Vec<u8>,
+        /// Outlives the disk's use.
+        written: Rc<RefCell<Vec<u8>>>,
         room: usize,
         any: File,
     }
@@ -341,7 +390,7 @@ mod tests {
             }
             let taken = bytes.len().min(self.room);
             self.room -= taken;
-            self.written.extend_from_slice(&bytes[..taken]);
+            self.written.borrow_mut().extend_from_slice(&bytes[..taken]);
             Ok(taken)
         }
 
@@ -356,33 +405,63 @@ mod tests {
         }
     }
 
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    fn disk(room: usize) -> Disk {
+        Disk {
+            written: Rc::default(),
+            room,
+            any: File::open("/dev/null").unwrap(),
+        }
+    }
+
+    fn pen(room: usize) -> Pen<Disk> {
+        Pen {
+            file: disk(room),
+            log: Destination::Stdout,
+            torn: Vec::new(),
+            lines_dropped: Arc::default(),
+            reports: Reports::default(),
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_begun_never_ends_in_another_file() {
+        // After two bytes of the first line the disk is full; at the turn it has room again, or not.
+        for (room_then, old, dropped) in [(100, "one\n", 0), (0, "on", 1)] {
+            let mut pen = pen(2);
+            pen.write(&batch("one\n"));
+            pen.file.room = room_then;
+            let before = Rc::clone(&pen.file.written);
+            pen.turn_to(disk(100));
+            pen.write(&batch("two\n"));
+            assert_eq!(text(&before.borrow()), old);
+            assert_eq!(text(&pen.file.written.borrow()), "two\n");
+            assert_eq!(pen.lines_dropped.load(Relaxed), dropped);
+        }
+    }
+
     #[test]
     fn a_line_that_was_begun_is_finished_when_there_is_room_again() {
         for room in 0..=12 {
-            let disk = Disk {
-                written: Vec::new(),
-                room,
-                any: File::open("/dev/null").unwrap(),
-            };
-            let mut pen = Pen {
-                file: disk,
-                log: Destination::Stdout,
-                torn: Vec::new(),
-                lines_dropped: Arc::default(),
-                reported: None,
-            };
+            let mut pen = pen(room);
             pen.write(&batch("one\ntwo\nsix\n"));
             pen.write(&batch("lost\n"));
             pen.file.room = 100;
             pen.write(&batch("ten\n"));
-            let text = String::from_utf8(pen.file.written).unwrap();
             let lines_begun = room.div_ceil(4);
             let expected: String = ["one\n", "two\n", "six\n"][..lines_begun]
                 .iter()
                 .chain(&["ten\n"])
                 .copied()
                 .collect();
-            assert_eq!(text, expected, "with room for {room} bytes");
+            assert_eq!(
+                text(&pen.file.written.borrow()),
+                expected,
+                "with room for {room} bytes"
+            );
             let dropped = pen.lines_dropped.load(Relaxed);
             assert_eq!(
                 dropped,

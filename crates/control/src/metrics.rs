@@ -1,6 +1,8 @@
 //! The page at `/metrics`: the workers' counters folded, at each scrape, into the counters and gauges of a local
 //! recorder. Every name and label of the page is here; nothing is counted here.
 
+use std::time::Instant;
+
 use metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use ringgate_engine::reason::{ClosedBy, Reason};
@@ -9,6 +11,7 @@ use ringgate_engine::snapshot::{Listener, Pool, Server, Shared, Snapshot};
 use crate::About;
 use crate::exposition::{Reading, write_pool_histograms};
 use crate::facts::{Facts, ServerFacts};
+use crate::footprint::Footprint;
 use crate::status::ServerState;
 
 const COUNTERS: [(&str, &str); 12] = [
@@ -93,7 +96,7 @@ const GAUGES: [(&str, &str); 8] = [
 
 /// Rows that exist from the start, so that an alert on an increase also sees the first one. Every other reason
 /// gets its row when it first happens.
-const CLOSED_FROM_START: [(ClosedBy, Reason); 7] = [
+const CLOSED_FROM_START: [(ClosedBy, Reason); 13] = [
     (ClosedBy::Client, Reason::Done),
     (ClosedBy::Client, Reason::ClientReset),
     (ClosedBy::Server, Reason::Done),
@@ -101,6 +104,12 @@ const CLOSED_FROM_START: [(ClosedBy, Reason); 7] = [
     (ClosedBy::Ringgate, Reason::ClientIdle),
     (ClosedBy::Ringgate, Reason::ServerIdle),
     (ClosedBy::Ringgate, Reason::NoServer),
+    (ClosedBy::Ringgate, Reason::ConnectRefused),
+    (ClosedBy::Ringgate, Reason::ConnectTimeout),
+    (ClosedBy::Ringgate, Reason::ConnectError),
+    (ClosedBy::Ringgate, Reason::Drained),
+    (ClosedBy::Ringgate, Reason::Shutdown),
+    (ClosedBy::Ringgate, Reason::Overload),
 ];
 const REJECTED_FROM_START: [Reason; 1] = [Reason::LimitConnections];
 const CONNECT_ERRORS_FROM_START: [Reason; 3] = [
@@ -121,10 +130,12 @@ pub(crate) struct Sources<'a> {
 /// Folds and renders.
 pub(crate) struct Metrics {
     recorder: PrometheusRecorder,
+    footprint: Footprint,
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Metrics {
+    /// Of a process that started then.
+    pub(crate) fn new(started: Instant) -> Metrics {
         let recorder = PrometheusBuilder::new().build_recorder();
         with_local_recorder(&recorder, || {
             for (name, help) in COUNTERS {
@@ -134,7 +145,10 @@ impl Metrics {
                 describe_gauge!(name, help);
             }
         });
-        Metrics { recorder }
+        Metrics {
+            recorder,
+            footprint: Footprint::new(started),
+        }
     }
 
     /// The page as of now.
@@ -155,6 +169,7 @@ impl Metrics {
         });
         let mut page = in_order(&self.recorder.handle().render());
         write_histograms(&mut page, &snapshot, sources.facts);
+        self.footprint.write(&mut page);
         page
     }
 }
@@ -321,6 +336,17 @@ mod tests {
 
     const WORKER: WorkerId = WorkerId(0);
 
+    /// The names that dashboards for any Prometheus client know.
+    const PROCESS: [&str; 7] = [
+        "process_cpu_seconds_total",
+        "process_max_fds",
+        "process_open_fds",
+        "process_resident_memory_bytes",
+        "process_start_time_seconds",
+        "process_threads",
+        "process_virtual_memory_bytes",
+    ];
+
     fn assert_has(page: &str, line: &str) {
         assert!(
             page.lines().any(|found| found == line),
@@ -374,6 +400,10 @@ mod tests {
         assert_has(
             &page,
             r#"ringgate_closed_total{listener="web",by="client",reason="done"} 0"#,
+        );
+        assert_has(
+            &page,
+            r#"ringgate_closed_total{listener="web",by="ringgate",reason="drained"} 0"#,
         );
         assert_has(
             &page,
@@ -431,7 +461,8 @@ mod tests {
                 assert!(rows.insert(row.to_owned()), "twice: {row}");
             }
         }
-        for (name, _) in COUNTERS.iter().chain(&GAUGES) {
+        let names = COUNTERS.iter().chain(&GAUGES).map(|(name, _)| *name);
+        for name in names.chain(PROCESS) {
             assert!(
                 rows.iter().any(|row| row.split('{').next() == Some(name)),
                 "{name} has no row"

@@ -13,8 +13,10 @@ use ringgate_engine::reason::Reason;
 use ringgate_engine::snapshot::{Listener, Pool, Server, Shared, Snapshot};
 
 use crate::About;
+use crate::endings::Endings;
 use crate::facts::{Facts, PoolFacts, ServerFacts};
 use crate::metrics::{Metrics, Sources};
+use crate::pages::Pages;
 use crate::pulse::Pulse;
 use crate::status::{self, State, Status};
 
@@ -26,7 +28,10 @@ pub(crate) struct Process {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pulse: RefCell<Pulse>,
     pub(crate) state: Cell<State>,
+    /// How connections had ended when the process was first told to end.
+    pub(crate) endings_before: Cell<Endings>,
     pub(crate) metrics: Metrics,
+    pub(crate) pages: Pages,
     /// Counted by the log's writer; `None` when there is no access log.
     pub(crate) log_lines_dropped: Option<Arc<AtomicU64>>,
 }

@@ -15,7 +15,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::endings::Endings;
 use crate::metrics::Metrics;
+use crate::pages::Pages;
 use crate::process::Process;
 use crate::pulse::Pulse;
 use crate::status::State;
@@ -70,8 +72,8 @@ impl std::error::Error for Failure {
 
 /// Governs the process on this thread until it has ended: drained or stopped, log flushed, admin socket removed.
 ///
-/// SIGTERM and SIGINT drain, a second one stops at once; SIGHUP and SIGUSR2, which will reload and upgrade, are only remarked upon. Must not be called inside an
-/// async runtime: it brings its own.
+/// SIGTERM, SIGINT and SIGQUIT drain, a second one stops at once. SIGHUP, SIGUSR1 and SIGUSR2 change nothing and are
+/// only remarked upon. Must not be called inside an async runtime: it brings its own.
 ///
 /// # Errors
 /// When it ends otherwise than it was told to.
@@ -95,6 +97,7 @@ async fn govern(setup: Setup) -> Result<(), Failure> {
         doors,
         log,
     } = setup;
+    let started = about.started;
     let process = Rc::new(Process {
         about,
         plan,
@@ -102,7 +105,9 @@ async fn govern(setup: Setup) -> Result<(), Failure> {
         shared,
         pulse: RefCell::new(Pulse::new(workers, Instant::now())),
         state: Cell::new(State::Starting),
-        metrics: Metrics::new(),
+        endings_before: Cell::default(),
+        metrics: Metrics::new(started),
+        pages: Pages::default(),
         log_lines_dropped: log.as_ref().map(|log| log.lines_dropped()),
     });
     // Dropped last, so that the socket is there until nothing else is.
@@ -114,6 +119,7 @@ async fn govern(setup: Setup) -> Result<(), Failure> {
     if let Some(log) = log {
         log.finish(LOG_PATIENCE);
     }
+    say_stopped(&process);
     outcome
 }
 
@@ -169,6 +175,10 @@ fn react(process: &Process, phase: Phase, event: Event) -> Result<Phase, Failure
             );
             phase
         }
+        (Event::Reopen, phase) => {
+            tracing::info!("SIGUSR1 does nothing: the access log follows a rename by itself");
+            phase
+        }
         (Event::WorkerEnded(worker), Phase::Serving) => {
             tracing::error!(worker = worker.0, "a worker ended by itself; stopping");
             stop(process, Some(worker))
@@ -199,8 +209,7 @@ fn drain(process: &Process) -> Phase {
         timeout_s = timeout.as_secs_f64(),
         "draining: listeners close, open connections may finish"
     );
-    process.state.set(State::Draining);
-    notify::stopping();
+    begin_end(process);
     notify::status(&process.summary());
     process.pulse.borrow().tell_all(Message::Drain);
     Phase::Draining {
@@ -209,13 +218,32 @@ fn drain(process: &Process) -> Phase {
 }
 
 fn stop(process: &Process, lost: Option<WorkerId>) -> Phase {
-    process.state.set(State::Draining);
-    notify::stopping();
+    begin_end(process);
     process.pulse.borrow().tell_all(Message::Stop);
     Phase::Stopping {
         until: Instant::now() + STOP_PATIENCE,
         lost,
     }
+}
+
+fn begin_end(process: &Process) {
+    if process.state.replace(State::Draining) != State::Draining {
+        let snapshot = process.facts.borrow().snapshot();
+        process.endings_before.set(Endings::so_far(&snapshot));
+    }
+    notify::stopping();
+}
+
+/// The last word: what became of the connections since the process was told to end.
+fn say_stopped(process: &Process) {
+    let snapshot = process.facts.borrow().snapshot();
+    let Endings {
+        finished,
+        drained,
+        shutdown,
+    } = Endings::so_far(&snapshot) - process.endings_before.get();
+    let uptime_s = process.about.started.elapsed().as_secs();
+    tracing::info!(finished, drained, shutdown, uptime_s, "stopped");
 }
 
 async fn reach(deadline: Option<Instant>) {
@@ -264,10 +292,12 @@ async fn keep_pulse(process: Rc<Process>) {
 /// What can happen to a process that serves.
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    /// SIGTERM or SIGINT.
+    /// SIGTERM, SIGINT or SIGQUIT.
     End,
-    /// A signal with a meaning that this version lacks.
+    /// A signal by which others reload or upgrade.
     Unanswered(&'static str),
+    /// SIGUSR1, by which others reopen their logs.
+    Reopen,
     WorkerEnded(WorkerId),
     Deadline,
 }
@@ -276,7 +306,9 @@ enum Event {
 struct Signals {
     term: Signal,
     int: Signal,
+    quit: Signal,
     hup: Signal,
+    usr1: Signal,
     usr2: Signal,
 }
 
@@ -285,7 +317,9 @@ impl Signals {
         Ok(Signals {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
             hup: signal(SignalKind::hangup())?,
+            usr1: signal(SignalKind::user_defined1())?,
             usr2: signal(SignalKind::user_defined2())?,
         })
     }
@@ -294,7 +328,9 @@ impl Signals {
         tokio::select! {
             _ = self.term.recv() => Event::End,
             _ = self.int.recv() => Event::End,
+            _ = self.quit.recv() => Event::End,
             _ = self.hup.recv() => Event::Unanswered("SIGHUP"),
+            _ = self.usr1.recv() => Event::Reopen,
             _ = self.usr2.recv() => Event::Unanswered("SIGUSR2"),
         }
     }
@@ -302,6 +338,9 @@ impl Signals {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::{Signal as Number, raise};
+    use ringgate_engine::reason::Reason;
+
     use super::*;
     use crate::testing::{Heard, process, process_and_heard};
 
@@ -361,13 +400,40 @@ mod tests {
     }
 
     #[test]
-    fn a_hangup_changes_nothing() {
+    fn a_signal_that_asks_for_what_there_is_not_changes_nothing() {
         let (process, heard) = process_and_heard(&["127.0.0.1:1"]);
-        assert!(matches!(
-            react(&process, Phase::Serving, Event::Unanswered("SIGHUP")),
-            Ok(Phase::Serving)
-        ));
+        for event in [Event::Unanswered("SIGHUP"), Event::Reopen] {
+            assert!(matches!(
+                react(&process, Phase::Serving, event),
+                Ok(Phase::Serving)
+            ));
+        }
         assert!(messages(&heard).is_empty());
+    }
+
+    #[tokio::test]
+    async fn each_signal_is_taken_for_what_it_means() {
+        let mut signals = Signals::new().unwrap();
+        for (number, expected) in [
+            (Number::SIGQUIT, "End"),
+            (Number::SIGUSR1, "Reopen"),
+            (Number::SIGUSR2, "Unanswered(\"SIGUSR2\")"),
+        ] {
+            raise(number).unwrap();
+            assert_eq!(format!("{:?}", signals.next().await), expected);
+        }
+    }
+
+    #[test]
+    fn what_ended_before_a_drain_is_none_of_its_endings() {
+        let process = process(&["127.0.0.1:1"]);
+        let snapshot = process.facts.borrow().snapshot();
+        let done = snapshot.listeners[0].counters.of(FIRST).closed[0].of(Reason::Done);
+        done.add(5);
+        let phase = react(&process, Phase::Serving, Event::End).unwrap();
+        done.add(2);
+        react(&process, phase, Event::End).unwrap();
+        assert_eq!(process.endings_before.get().finished, 5);
     }
 
     #[tokio::test]

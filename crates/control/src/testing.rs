@@ -21,6 +21,7 @@ use ringgate_engine::worker::Message;
 
 use crate::facts::Facts;
 use crate::metrics::Metrics;
+use crate::pages::Pages;
 use crate::process::Process;
 use crate::pulse::Pulse;
 use crate::status::State;
@@ -115,7 +116,9 @@ pub(crate) fn process_and_heard(servers: &[&str]) -> (Process, Heard) {
         shared: Arc::new(Shared::new(1)),
         pulse: RefCell::new(Pulse::new(vec![tell], Instant::now())),
         state: Cell::new(State::Starting),
-        metrics: Metrics::new(),
+        endings_before: Cell::default(),
+        metrics: Metrics::new(Instant::now()),
+        pages: Pages::default(),
         log_lines_dropped: None,
     };
     (process, heard)

@@ -1,6 +1,7 @@
 //! What the doors answer. Every path is read-only: nothing here changes the process, and a request's body is never
 //! read.
 
+use std::convert::Infallible;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 use std::time::Instant;
@@ -49,7 +50,7 @@ pub(super) fn answer<B>(process: &Process, door: Door, request: &Request<B>) -> 
     match request.uri().path() {
         "/" => dashboard(),
         "/live" => live(process),
-        "/metrics" => with_body(StatusCode::OK, PROMETHEUS, process.metrics_page()),
+        "/metrics" => metrics(process),
         "/ready" => ready(process),
         "/v1/status" => status(process),
         _ => problem(
@@ -83,7 +84,7 @@ fn names_this_host<B>(door: Door, request: &Request<B>) -> bool {
 
 fn live(process: &Process) -> Answer {
     match process.pulse.borrow().standing_still(Instant::now()) {
-        None => with_body(StatusCode::OK, TEXT, "live\n".to_owned()),
+        None => with_body(StatusCode::OK, TEXT, "live\n"),
         Some((worker, silent)) => {
             let text = format!(
                 "worker {} has not answered for {} s\n",
@@ -97,7 +98,7 @@ fn live(process: &Process) -> Answer {
 
 fn ready(process: &Process) -> Answer {
     match process.state.get() {
-        State::Serving => with_body(StatusCode::OK, TEXT, "ready\n".to_owned()),
+        State::Serving => with_body(StatusCode::OK, TEXT, "ready\n"),
         other => with_body(
             StatusCode::SERVICE_UNAVAILABLE,
             TEXT,
@@ -106,8 +107,15 @@ fn ready(process: &Process) -> Answer {
     }
 }
 
+fn metrics(process: &Process) -> Answer {
+    let make = || Ok::<_, Infallible>(process.metrics_page());
+    let Ok(page) = process.pages.metrics.get(make);
+    with_body(StatusCode::OK, PROMETHEUS, page)
+}
+
 fn status(process: &Process) -> Answer {
-    match serde_json::to_string(&process.status()) {
+    let make = || serde_json::to_string(&process.status());
+    match process.pages.status.get(make) {
         Ok(json) => with_body(StatusCode::OK, JSON, json),
         // The path of the file is the only part that may not be text.
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
@@ -140,8 +148,8 @@ fn problem(status: StatusCode, detail: &str) -> Answer {
     with_body(status, PROBLEM, body.to_string())
 }
 
-fn with_body(status: StatusCode, content_type: &'static str, body: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
+fn with_body(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
