@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -126,6 +126,28 @@ fn a_servers_reset_reaches_the_client() {
         (&"server_reset".into(), &"server".into()),
         "{line}"
     );
+}
+
+#[test]
+fn an_answer_that_comes_before_the_question_has_ended_arrives_whole() {
+    // Within the first window: what a server has not sent when it resets is lost at its own end.
+    const ANSWER: usize = 30_000;
+    let server = Server::start(|mut stream| {
+        stream.read_exact(&mut [0; 1000]).unwrap();
+        // Answers and leaves with most of the question unread, which makes the close a reset.
+        stream.write_all(&vec![b'a'; ANSWER]).unwrap();
+    });
+    let ringgate = start(&format!("[{server}]"));
+    for _ in 0..20 {
+        let client = ringgate.connect("tcp");
+        let mut asking = client.try_clone().unwrap();
+        let question = std::thread::spawn(move || asking.write_all(&vec![b'q'; 50_000]));
+        let mut answer = Vec::new();
+        // The reset may follow, but not overtake the answer.
+        let _end = (&client).read_to_end(&mut answer);
+        assert_eq!(answer.len(), ANSWER);
+        let _sent = question.join().unwrap();
+    }
 }
 
 #[test]

@@ -109,7 +109,26 @@ fn every_worker_accepts_at_every_kind_of_address() {
         ringgate.metric("ringgate_listener_connections_active", &[]),
         100.0
     );
+    assert!(both_serve(), "a socket that workers share is shared");
     drop(held);
+}
+
+#[test]
+fn a_server_with_a_full_queue_costs_no_kernel_thread() {
+    let dir = TempDir::new();
+    let path = dir.path().join("full.sock");
+    let full = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    full.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+    full.listen(0).unwrap();
+    let ringgate = start("'127.0.0.1:$four'", &format!("'unix:{}'", path.display()));
+    let clients: Vec<TcpStream> = (0..20).map(|_| ringgate.connect("four")).collect();
+    ringgate.wait_for_metric("ringgate_pool_connections_active", &[], 20.0);
+    let threads = ringgate.proc().threads();
+    assert!(
+        !threads.iter().any(|name| name.starts_with("iou-wrk")),
+        "{threads:?}"
+    );
+    drop(clients);
 }
 
 #[test]

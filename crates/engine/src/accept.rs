@@ -1,14 +1,14 @@
-//! Takes connections from one listening socket and admits them or turns them away, until the
-//! worker drains. When descriptors run out it pauses and goes on by itself.
+//! Takes connections from one listening socket and admits them, hands them to another worker or
+//! turns them away, until the worker drains. When descriptors run out it pauses and goes on by itself.
 
-use std::io;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use ringgate_runtime::{Listener, Sleep, Stream, now, race, spawn};
+use ringgate_runtime::{Listener, Sleep, Stream, next_turn, now, race, spawn};
 
 use crate::connection;
+use crate::dial::ran_out;
 use crate::reason::Reason;
 use crate::session::{Client, Ending, Session};
 use crate::snapshot::ListenerId;
@@ -36,19 +36,34 @@ pub(crate) async fn accept(local: Rc<Local>, id: ListenerId, listener: Listener)
 async fn accept_all(local: &Rc<Local>, id: ListenerId, listener: &Listener) {
     loop {
         match listener.accept().await {
-            Ok(stream) => admit(local, id, stream),
-            // The client gave up while it waited in the queue (accept(2)).
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(_) => {
+            Ok(stream) => place(local, id, listener, stream),
+            Err(error) if ran_out(&error) => {
                 local.counters().accept_pauses.add(1);
                 Sleep::until(now() + PAUSE).wait().await;
             }
+            // The connection failed before it was accepted, or the network it came by (accept(2));
+            // the next turn keeps even an error that lasts from taking the core.
+            Err(_) => next_turn().await,
         }
     }
 }
 
+/// Serves a new connection here, or hands it to a worker that has less to do.
+fn place(local: &Rc<Local>, id: ListenerId, listener: &Listener, stream: Stream) {
+    let total = u64::from(local.shared.connections.load(Relaxed));
+    let workers = &local.shared.workers;
+    match local.share.elsewhere(workers, total, listener.is_shared()) {
+        Some(worker) if local.may_hand_over() => {
+            if let Some(descriptor) = stream.release() {
+                local.shared.hand_over(worker, id, descriptor);
+            }
+        }
+        _ => admit(local, id, stream),
+    }
+}
+
 /// Lets a connection in when the process may hold one more, otherwise resets it.
-fn admit(local: &Rc<Local>, id: ListenerId, stream: Stream) {
+pub(crate) fn admit(local: &Rc<Local>, id: ListenerId, stream: Stream) {
     let snapshot = local.snapshot();
     let client = local.log.is_some().then(|| Client::of(stream.peer()));
     let session = Session::new(local.id, &snapshot, id, client);

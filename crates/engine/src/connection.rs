@@ -1,54 +1,46 @@
 //! The flow of one admitted connection, read downward: dial, relay, close. Each stage has a file;
 //! this one only puts them in order.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use ringgate_runtime::{Next, Race, Stream, next_turn, race};
+use ringgate_runtime::{Next, Race, Sleep, Stream, next_turn, now, race};
 
-use crate::dial::{dial, picker};
-use crate::reason::ClosedBy;
+use crate::dial::{Dialled, dial, picker};
+use crate::reason::{ClosedBy, Reason};
 use crate::relay::relay;
 use crate::session::{Ending, Session};
 use crate::worker::Local;
 
 /// Serves a connection to its end, whichever comes first: its own, or the worker's word.
 pub(crate) async fn run(local: Rc<Local>, session: Session, client: Stream) {
-    let ending = match race(serve(&local, &session, client), local.cut.heard()).await {
+    let server = OnceCell::new();
+    let ending = match race(serve(&local, &session, &client, &server), local.cut.heard()).await {
         Race::First(ending) => ending,
         Race::Second(reason) => Ending::ours(reason),
     };
-    close(&local, &session, ending);
+    let server = server.into_inner().map(Dialled::hang_up);
+    close(&local, &session, client, server, ending).await;
 }
 
-async fn serve(local: &Local, session: &Session, client: Stream) -> Ending {
+async fn serve(
+    local: &Local,
+    session: &Session,
+    client: &Stream,
+    server: &OnceCell<Dialled>,
+) -> Ending {
     let timeouts = session.listener.timeouts.overlaid(&session.pool.timeouts);
-    let next = listen_first(&client).await;
+    let next = listen_first(client).await;
     let cursor = local.cursor(session.listener.pool);
-    let server = match dial(session, &timeouts, next, picker(session, &cursor)).await {
-        Ok(server) => server,
-        Err(ending) => {
-            client.reset();
-            return ending;
+    match dial(session, &timeouts, next, picker(session, &cursor)).await {
+        Ok(dialled) => {
+            let server = server.get_or_init(|| dialled);
+            relay(session, client, server, &timeouts, local.counters()).await
         }
-    };
-    let ending = relay(
-        session,
-        &client,
-        &server.stream,
-        server.id,
-        &timeouts,
-        local.counters(),
-    )
-    .await;
-    // The end of a side that failed must not look like an orderly one to the other.
-    match ending.by {
-        _ if ending.reason == crate::reason::Reason::Done => {}
-        ClosedBy::Client => server.stream.reset(),
-        ClosedBy::Server => client.reset(),
-        ClosedBy::Ringgate => {}
+        Err(ending) => ending,
     }
-    ending
 }
 
 /// Looks whether the client has spoken already, as most do, without waiting for it: then the
@@ -64,9 +56,29 @@ async fn listen_first(client: &Stream) -> Next {
     Next::Unknown
 }
 
-/// Counts and logs the end. The sockets have been let go by now; the runtime closes each when
-/// nothing is in flight on it.
-fn close(local: &Local, session: &Session, ending: Ending) {
+/// Lets go of both sides, then counts and logs the end. An end that was not orderly must not look
+/// so: both sides get a reset, the one that did not fail after it has been given what was meant for
+/// it. The runtime closes each socket when nothing is in flight on it.
+async fn close(
+    local: &Local,
+    session: &Session,
+    client: Stream,
+    server: Option<Stream>,
+    ending: Ending,
+) {
+    if ending.reason == Reason::Done {
+        drop((client, server));
+    } else {
+        match (ending.by, &server) {
+            (ClosedBy::Server, _) => delivered(&client).await,
+            (ClosedBy::Client, Some(server)) => delivered(server).await,
+            _ => {}
+        }
+        client.reset();
+        if let Some(server) = server {
+            server.reset();
+        }
+    }
     session.count_end(ending);
     local.counters().active.sub(1);
     local.shared.connections.fetch_sub(1, Relaxed);
@@ -74,4 +86,14 @@ fn close(local: &Local, session: &Session, ending: Ending) {
         log.write(session, ending);
     }
     local.left();
+}
+
+/// Waits a while until a side has received what was sent to it: a reset would overtake it.
+async fn delivered(stream: &Stream) {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const PAUSE: Duration = Duration::from_millis(5);
+    let end = now() + PATIENCE;
+    while stream.unacknowledged() > 0 && now() < end {
+        Sleep::until(now() + PAUSE).wait().await;
+    }
 }

@@ -62,6 +62,16 @@ impl<T> PerWorker<T> {
         &self.0[usize::from(worker.0)].0
     }
 
+    /// How many workers there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none, which a process that serves never has.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The cells of all workers, in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|cell| &cell.0)

@@ -22,7 +22,15 @@ const RETRIES_MAX: usize = 2;
 pub(crate) struct Dialled {
     pub(crate) id: ServerId,
     pub(crate) stream: Stream,
-    pub(crate) _place: Place,
+    pub(crate) place: Place,
+}
+
+impl Dialled {
+    /// Leaves the place in the load count and keeps the connection, to be closed.
+    pub(crate) fn hang_up(self) -> Stream {
+        drop(self.place);
+        self.stream
+    }
 }
 
 /// A connection counted on a server.
@@ -32,7 +40,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    fn take(server: &Arc<Server>, worker: WorkerId) -> Self {
+    pub(crate) fn take(server: &Arc<Server>, worker: WorkerId) -> Self {
         server.active.fetch_add(1, Relaxed);
         server.counters.of(worker).active.add(1);
         Self {
@@ -79,11 +87,7 @@ pub(crate) async fn dial(
                 session.connect.set(Some(took));
                 counters.connect.record(took);
                 server.counters.of(session.worker).connections.add(1);
-                return Ok(Dialled {
-                    id,
-                    stream,
-                    _place: place,
-                });
+                return Ok(Dialled { id, stream, place });
             }
             Some(Err(error)) => failure = reason_of(&error),
             None => failure = Reason::ConnectTimeout,
@@ -121,12 +125,17 @@ async fn connect(address: &Address, next: Next) -> io::Result<Stream> {
 }
 
 fn reason_of(error: &io::Error) -> Reason {
-    const RAN_OUT: [Errno; 4] = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
-    let errno: Option<Errno> = error.raw_os_error().map(Errno::from_raw);
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Reason::ConnectRefused,
         io::ErrorKind::TimedOut => Reason::ConnectTimeout,
-        _ if errno.is_some_and(|errno| RAN_OUT.contains(&errno)) => Reason::Overload,
+        _ if ran_out(error) => Reason::Overload,
         _ => Reason::ConnectError,
     }
+}
+
+/// Whether the process or the host has no descriptor or memory left.
+pub(crate) fn ran_out(error: &io::Error) -> bool {
+    const RAN_OUT: [Errno; 4] = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    errno.is_some_and(|errno| RAN_OUT.contains(&errno))
 }

@@ -10,6 +10,7 @@ pub mod log;
 pub mod reason;
 mod relay;
 mod session;
+mod share;
 mod signal;
 pub mod snapshot;
 mod way;

@@ -7,28 +7,28 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use ringgate_balance::ServerId;
 use ringgate_config::Timeouts;
 use ringgate_runtime::{Sleep, Stream, now};
 
 use crate::counters::WorkerCounters;
+use crate::dial::Dialled;
 use crate::session::{Ending, Session};
-use crate::way::{Movement, Side, Way};
+use crate::way::{Broken, Movement, Side, Way};
 
 /// Relays until the end, which it tells.
 pub(crate) async fn relay(
     session: &Session,
     client: &Stream,
-    server: &Stream,
-    id: ServerId,
+    dialled: &Dialled,
     timeouts: &Timeouts,
     worker: &WorkerCounters,
 ) -> Ending {
     let started = now();
+    let server = &dialled.stream;
     let movement = Movement {
         session,
         pool: session.pool.counters.of(session.worker),
-        server: session.pool.server(id).counters.of(session.worker),
+        server: session.pool.server(dialled.id).counters.of(session.worker),
         worker,
         connected: started,
         // Nothing has moved yet: it is the client's turn to begin.
@@ -50,28 +50,49 @@ pub(crate) async fn relay(
     let mut upward = pin!(upward.pump(&movement));
     let mut downward = pin!(downward.pump(&movement));
     let silence = Silence::new(started, timeouts);
+    let mut failure = None;
     let mut up_open = true;
     let mut down_open = true;
     poll_fn(|context| {
         if up_open && let Poll::Ready(result) = upward.as_mut().poll(context) {
-            result?;
             up_open = false;
+            if let Err(broken) = result {
+                let first = *failure.get_or_insert(broken.ending());
+                // A side that takes nothing more may still have something to give.
+                down_open &= matches!(broken, Broken::Sending(_));
+                if !down_open {
+                    return Poll::Ready(first);
+                }
+            }
         }
         if down_open && let Poll::Ready(result) = downward.as_mut().poll(context) {
-            result?;
             down_open = false;
+            if let Err(broken) = result {
+                let first = *failure.get_or_insert(broken.ending());
+                up_open &= matches!(broken, Broken::Sending(_));
+                if !up_open {
+                    return Poll::Ready(first);
+                }
+            }
         }
-        if let (Some(first), false, false) = (movement.ended.get(), up_open, down_open) {
-            return Poll::Ready(Err(first.done()));
+        if !up_open && !down_open {
+            let done = movement.ended.get().map(Side::done);
+            return Poll::Ready(
+                failure
+                    .or(done)
+                    .expect("a way ends in order or by a failure"),
+            );
         }
         let half_closed = !up_open || !down_open;
         match silence.poll(context, movement.last.get().0, half_closed) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => Poll::Ready(Err(whose_turn(up_open, down_open, &movement).idle())),
+            Poll::Ready(()) => {
+                let idle = whose_turn(up_open, down_open, &movement).idle();
+                Poll::Ready(failure.unwrap_or(idle))
+            }
         }
     })
     .await
-    .unwrap_or_else(|ending: Ending| ending)
 }
 
 /// The side that everybody waited for: the only one that can still send, otherwise the one that
@@ -138,6 +159,9 @@ mod tests {
         Io, Listener, ListeningSocket, Next, Options, Runtime, SockAddr, spawn,
     };
 
+    use ringgate_balance::ServerId;
+
+    use crate::dial::Place;
     use crate::snapshot::{ListenerId, Shared, testing};
 
     fn listener() -> (Listener, SocketAddr) {
@@ -168,15 +192,13 @@ mod tests {
             let shared = Shared::new(1);
             let worker = shared.workers.of(testing::WORKER);
             let timeouts = session.listener.timeouts;
-            relay(
-                &session,
-                &client_end,
-                &server_end,
-                ServerId(0),
-                &timeouts,
-                worker,
-            )
-            .await;
+            let place = Place::take(session.pool.server(ServerId(0)), testing::WORKER);
+            let dialled = Dialled {
+                id: ServerId(0),
+                stream: server_end,
+                place,
+            };
+            relay(&session, &client_end, &dialled, &timeouts, worker).await;
         });
         let (listener, address) = listener();
         TcpStream::connect(address)

@@ -2,14 +2,20 @@
 //! publishes a new one for every change; a connection keeps the one it began with. Never changed
 //! in place, except for the counters it points to.
 
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use ringgate_balance::{Loads, PoolId, ServerId, Table};
 use ringgate_config::{Address, TimeoutOverrides, Timeouts};
 
-use crate::counters::{ListenerCounters, PerWorker, PoolCounters, ServerCounters, WorkerCounters};
+use ringgate_runtime::Sender;
+
+use crate::counters::{
+    ListenerCounters, PerWorker, PoolCounters, ServerCounters, WorkerCounters, WorkerId,
+};
+use crate::worker::{Order, Worker};
 
 /// The index of a listener in [`Snapshot::listeners`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,6 +110,8 @@ pub struct Shared {
     pub connections: AtomicU32,
     /// What each worker counts of itself.
     pub workers: PerWorker<WorkerCounters>,
+    /// Where each worker takes orders; empty until all have started.
+    orders: OnceLock<Box<[Sender<Order>]>>,
 }
 
 impl Shared {
@@ -112,7 +120,32 @@ impl Shared {
         Self {
             connections: AtomicU32::new(0),
             workers: PerWorker::new(workers),
+            orders: OnceLock::new(),
         }
+    }
+
+    /// Makes the workers known to each other, so that they can even out their load. In order of
+    /// their ids, once all have started.
+    pub fn introduce<'a>(&self, workers: impl IntoIterator<Item = &'a Worker>) {
+        let orders = workers.into_iter().map(Worker::orders).collect();
+        // A second introduction would name the same workers.
+        let _ = self.orders.set(orders);
+    }
+
+    /// Gives a connection that was just accepted to another worker.
+    pub(crate) fn hand_over(&self, worker: WorkerId, listener: ListenerId, client: OwnedFd) {
+        if let Some(orders) = self
+            .orders
+            .get()
+            .and_then(|all| all.get(usize::from(worker.0)))
+        {
+            orders.send(Order::Serve(listener, client));
+        }
+    }
+
+    /// Whether connections can be handed over.
+    pub(crate) fn are_introduced(&self) -> bool {
+        self.orders.get().is_some()
     }
 }
 

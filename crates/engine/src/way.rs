@@ -34,7 +34,7 @@ pub(crate) enum Side {
 
 impl Side {
     /// What a failed call on this side's socket means.
-    fn failed(self, _error: io::Error) -> Ending {
+    fn failed(self) -> Ending {
         match self {
             Self::Client => Ending {
                 by: ClosedBy::Client,
@@ -120,11 +120,18 @@ impl Way<'_> {
     /// Moves everything to the end of the direction, and passes the end on.
     ///
     /// # Errors
-    /// The end of the connection, when a side fails.
-    pub(crate) async fn pump(&self, movement: &Movement<'_>) -> Result<(), Ending> {
+    /// When a side fails.
+    pub(crate) async fn pump(&self, movement: &Movement<'_>) -> Result<(), Broken> {
         let mut full = 0;
         loop {
-            let chunk = self.received(self.from.recv().await)?;
+            let chunk = match self.from.recv().await {
+                Ok(chunk) => chunk,
+                Err(_) => {
+                    // What came before the failure still goes out.
+                    self.sent(self.to.sent().await)?;
+                    return Err(Broken::Receiving(self.from_side.failed()));
+                }
+            };
             if chunk.is_empty() {
                 break;
             }
@@ -154,7 +161,7 @@ impl Way<'_> {
     }
 
     /// Splices until the direction ends or goes quiet.
-    async fn splice(&self, mut pipe: Pipe, movement: &Movement<'_>) -> Result<Next, Ending> {
+    async fn splice(&self, mut pipe: Pipe, movement: &Movement<'_>) -> Result<Next, Broken> {
         self.sent(self.to.sent().await)?;
         let mut quiet = 0;
         while quiet < QUIET_SPLICES {
@@ -173,32 +180,46 @@ impl Way<'_> {
                         break;
                     }
                 }
-                Err(error) => return Err(self.from_side.failed(error)),
+                Err(_) => return Err(Broken::Receiving(self.from_side.failed())),
             }
         }
         Ok(Next::Buffers)
     }
 
     /// Sends all that a pipe holds.
-    async fn empty(&self, pipe: &mut Pipe) -> Result<(), Ending> {
+    async fn empty(&self, pipe: &mut Pipe) -> Result<(), Broken> {
         while !pipe.is_empty() {
             match self.to.splice_out(pipe) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.sent(self.to.writable().await)?;
                 }
-                Err(error) => return Err(self.to_side.failed(error)),
+                Err(_) => return Err(Broken::Sending(self.to_side.failed())),
             }
         }
         Ok(())
     }
 
-    fn received<T>(&self, result: io::Result<T>) -> Result<T, Ending> {
-        result.map_err(|error| self.from_side.failed(error))
+    fn sent<T>(&self, result: io::Result<T>) -> Result<T, Broken> {
+        result.map_err(|_| Broken::Sending(self.to_side.failed()))
     }
+}
 
-    fn sent<T>(&self, result: io::Result<T>) -> Result<T, Ending> {
-        result.map_err(|error| self.to_side.failed(error))
+/// How a direction broke.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Broken {
+    /// The side it came from failed: nothing more will come from it, and nothing can go to it.
+    Receiving(Ending),
+    /// The side it went to failed to take more; what it has sent may still arrive.
+    Sending(Ending),
+}
+
+impl Broken {
+    /// What the failure makes of the connection.
+    pub(crate) fn ending(self) -> Ending {
+        match self {
+            Self::Receiving(ending) | Self::Sending(ending) => ending,
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -15,13 +16,15 @@ use nix::unistd::Pid;
 use ringgate_balance::{Cursor, PoolId};
 use ringgate_config as config;
 use ringgate_runtime::{
-    Inbox, Io, Listener, ListeningSocket, Options, Runtime, Sender, Sleep, inbox, now, race, spawn,
+    Inbox, Io, Listener, ListeningSocket, Options, Runtime, Sender, Sleep, Stream, inbox, now,
+    race, spawn, trim_buffers,
 };
 
-use crate::accept::accept;
+use crate::accept::{accept, admit};
 use crate::counters::{WorkerCounters, WorkerId};
 use crate::log::{AccessLog, Log};
 use crate::reason::Reason;
+use crate::share::Share;
 use crate::signal::Signal;
 use crate::snapshot::{ListenerId, Published, Shared, Snapshot};
 
@@ -35,6 +38,14 @@ pub enum Message {
     Stop,
     /// Count one [`WorkerCounters::beats`].
     Beat,
+}
+
+/// What a worker finds in its inbox.
+pub(crate) enum Order {
+    /// The process tells it something.
+    Told(Message),
+    /// Another worker has accepted a connection for it.
+    Serve(ListenerId, OwnedFd),
 }
 
 /// What a worker needs to start.
@@ -87,7 +98,7 @@ impl std::error::Error for StartError {}
 /// A running worker, as seen from other threads.
 pub struct Worker {
     id: WorkerId,
-    sender: Sender<Message>,
+    sender: Sender<Order>,
     driver: Driver,
 }
 
@@ -125,7 +136,11 @@ impl Worker {
 
     /// Tells it something. After its end nobody listens.
     pub fn send(&self, message: Message) {
-        self.sender.send(message);
+        self.sender.send(Order::Told(message));
+    }
+
+    pub(crate) fn orders(&self) -> Sender<Order> {
+        self.sender.clone()
     }
 }
 
@@ -168,7 +183,7 @@ fn pin(cpu: usize) {
 }
 
 /// What a worker reports once it serves, or why it does not.
-type Outcome = Result<(Sender<Message>, Driver), StartError>;
+type Outcome = Result<(Sender<Order>, Driver), StartError>;
 
 /// Serves until drained or stopped; `None` when it could not begin.
 fn serve(start: Start, report: impl FnOnce(Outcome)) -> Option<io::Result<()>> {
@@ -213,7 +228,7 @@ fn serve(start: Start, report: impl FnOnce(Outcome)) -> Option<io::Result<()>> {
 }
 
 /// Takes the listeners over and begins to accept.
-fn prepare(start: Start) -> io::Result<(Rc<Local>, Sender<Message>, Inbox<Message>)> {
+fn prepare(start: Start) -> io::Result<(Rc<Local>, Sender<Order>, Inbox<Order>)> {
     let (sender, inbox) = inbox()?;
     let listeners = start
         .listeners
@@ -227,6 +242,7 @@ fn prepare(start: Start) -> io::Result<(Rc<Local>, Sender<Message>, Inbox<Messag
         id: start.id,
         shared: start.shared,
         snapshot: RefCell::new(Cache::new(start.published)),
+        share: Share::new(start.id),
         cursors: RefCell::default(),
         log,
         drain: start.drain,
@@ -247,13 +263,18 @@ fn prepare(start: Start) -> io::Result<(Rc<Local>, Sender<Message>, Inbox<Messag
 }
 
 /// Does what the worker is told, until nothing is left to do.
-async fn govern(local: Rc<Local>, mut inbox: Inbox<Message>) {
+async fn govern(local: Rc<Local>, mut inbox: Inbox<Order>) {
     let obey = async {
         loop {
             match inbox.recv().await {
-                Message::Beat => local.beat(),
-                Message::Stop => local.cut(Reason::Shutdown),
-                Message::Drain if local.draining.said().is_none() => {
+                Order::Serve(listener, client) => {
+                    if let Ok(stream) = Stream::adopt(client) {
+                        admit(&local, listener, stream);
+                    }
+                }
+                Order::Told(Message::Beat) => local.beat(),
+                Order::Told(Message::Stop) => local.cut(Reason::Shutdown),
+                Order::Told(Message::Drain) if local.draining.said().is_none() => {
                     local.draining.say(());
                     let local = local.clone();
                     spawn(async move {
@@ -262,7 +283,7 @@ async fn govern(local: Rc<Local>, mut inbox: Inbox<Message>) {
                         local.cut(Reason::Drained);
                     });
                 }
-                Message::Drain => {}
+                Order::Told(Message::Drain) => {}
             }
         }
     };
@@ -280,6 +301,8 @@ pub(crate) struct Local {
     pub(crate) id: WorkerId,
     pub(crate) shared: Arc<Shared>,
     snapshot: RefCell<Cache<Published, Arc<Snapshot>>>,
+    /// How it evens its load out with the others.
+    pub(crate) share: Share,
     /// Indexed by pool; a pool's place is made when it is first used.
     cursors: RefCell<Vec<Rc<RefCell<Cursor>>>>,
     pub(crate) log: Option<Log>,
@@ -321,7 +344,13 @@ impl Local {
         }
     }
 
+    /// Whether a new connection may go to another worker. One that drains takes none.
+    pub(crate) fn may_hand_over(&self) -> bool {
+        self.draining.said().is_none() && self.shared.are_introduced()
+    }
+
     fn beat(&self) {
+        trim_buffers();
         self.counters()
             .buffers_waits
             .set(ringgate_runtime::buffers_waits());

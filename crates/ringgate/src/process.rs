@@ -20,7 +20,7 @@ use ringgate_engine::counters::WorkerId;
 use ringgate_engine::listen::{self, Bound, Inherited, SocketFile};
 use ringgate_engine::log::AccessLog;
 use ringgate_engine::snapshot::Shared;
-use ringgate_engine::worker::{self, Driver, Start};
+use ringgate_engine::worker::{self, Driver, Start, Worker};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
@@ -57,7 +57,7 @@ impl Process {
         let facts = Facts::new(&plan, cores.len(), connections_max);
         let shared = Arc::new(Shared::new(cores.len()));
         let (ended_sender, ended) = mpsc::unbounded_channel();
-        let mut workers: Vec<Tell> = Vec::with_capacity(cores.len());
+        let mut workers: Vec<Worker> = Vec::with_capacity(cores.len());
         let mut driver = None;
         for ((id, cpu), listeners) in (0..).map(WorkerId).zip(cores).zip(listening) {
             let ended_sender = ended_sender.clone();
@@ -84,8 +84,9 @@ impl Process {
             };
             let worker = worker::start(start, ended).map_err(Failure::new)?;
             driver = Some(worker.driver().clone());
-            workers.push(Box::new(move |message| worker.send(message)));
+            workers.push(worker);
         }
+        shared.introduce(&workers);
         let driver = driver.expect("there is at least one worker");
         announce(&plan, workers.len(), &driver);
 
@@ -97,12 +98,13 @@ impl Process {
             driver_text: driver.text,
             started,
         };
+        let tell = |worker: Worker| -> Tell { Box::new(move |message| worker.send(message)) };
         let setup = Setup {
             about,
             plan,
             facts,
             shared,
-            workers,
+            workers: workers.into_iter().map(tell).collect(),
             ended,
             doors,
             log,

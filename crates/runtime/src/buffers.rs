@@ -2,7 +2,6 @@
 //! peers and never moves. Every buffer is in exactly one place: spare, with the driver, or leased;
 //! a debug build follows each and counts them every turn.
 
-use std::collections::VecDeque;
 use std::ptr::NonNull;
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
@@ -14,8 +13,11 @@ pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
 /// Buffers mapped at a time.
 const SLAB_BUFFERS: usize = 64;
 
-/// Spare buffers whose memory stays resident; what more is spare is given back to the system.
+/// Spare buffers whose memory stays resident when the pool is trimmed.
 const SPARE_RESIDENT: usize = 256;
+
+/// Buffers whose memory one trim gives back: 16 MiB, a few milliseconds of work.
+const TRIM_MAX: usize = 1024;
 
 /// The number of a buffer; fits the kernel's 16-bit buffer ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +26,11 @@ pub(crate) struct BufferId(pub(crate) u16);
 /// The pool of one worker.
 pub(crate) struct Buffers {
     slabs: Vec<NonNull<u8>>,
-    spare: VecDeque<BufferId>,
+    /// Spare buffers whose memory is resident; the last one back is the first one out, since it is
+    /// warm.
+    spare: Vec<BufferId>,
+    /// Spare buffers whose memory was given back to the system.
+    cold: Vec<BufferId>,
     buffers_max: usize,
     #[cfg(debug_assertions)]
     places: Vec<Place>,
@@ -43,7 +49,8 @@ impl Buffers {
     pub(crate) fn new(buffers_max: usize) -> Self {
         Self {
             slabs: Vec::new(),
-            spare: VecDeque::new(),
+            spare: Vec::new(),
+            cold: Vec::new(),
             buffers_max: buffers_max.clamp(SLAB_BUFFERS, usize::from(u16::MAX) + 1),
             #[cfg(debug_assertions)]
             places: Vec::new(),
@@ -53,7 +60,7 @@ impl Buffers {
     /// Takes a spare buffer for the driver to receive into, mapping more where the limit allows.
     pub(crate) fn take_for_driver(&mut self) -> Option<BufferId> {
         self.has_spare();
-        let id = self.spare.pop_back()?;
+        let id = self.spare.pop()?;
         self.moved(id, Place::Spare, Place::Driver);
         Some(id)
     }
@@ -61,11 +68,14 @@ impl Buffers {
     /// Takes a buffer back from the driver that it has not filled.
     pub(crate) fn put_back(&mut self, id: BufferId) {
         self.moved(id, Place::Driver, Place::Spare);
-        self.spare.push_back(id);
+        self.spare.push(id);
     }
 
     /// Whether a buffer can be taken, mapping more where the limit allows.
     pub(crate) fn has_spare(&mut self) -> bool {
+        if self.spare.is_empty() {
+            self.spare.extend(self.cold.pop());
+        }
         if self.spare.is_empty() {
             self.grow();
         }
@@ -80,8 +90,18 @@ impl Buffers {
     /// Takes a leased buffer back.
     pub(crate) fn give_back(&mut self, id: BufferId) {
         self.moved(id, Place::Leased, Place::Spare);
-        if self.spare.len() >= SPARE_RESIDENT {
-            // A burst is over; the next use of the buffer maps fresh pages.
+        self.spare.push(id);
+    }
+
+    /// Gives memory back to the system that a burst has left behind. Called now and then, never
+    /// while bytes move.
+    pub(crate) fn trim(&mut self) {
+        let surplus = self
+            .spare
+            .len()
+            .saturating_sub(SPARE_RESIDENT)
+            .min(TRIM_MAX);
+        for id in self.spare.drain(..surplus).collect::<Vec<_>>() {
             // SAFETY: the range is one whole buffer of a live mapping, and it is spare: neither
             // the kernel nor a lease refers to its contents.
             let _ = unsafe {
@@ -91,9 +111,7 @@ impl Buffers {
                     MmapAdvise::MADV_DONTNEED,
                 )
             };
-            self.spare.push_front(id);
-        } else {
-            self.spare.push_back(id);
+            self.cold.push(id);
         }
     }
 
@@ -111,12 +129,23 @@ impl Buffers {
         #[cfg(debug_assertions)]
         {
             let count = |place| self.places.iter().filter(|other| **other == place).count();
-            assert_eq!(count(Place::Spare), self.spare.len(), "spare buffers");
+            assert_eq!(
+                count(Place::Spare),
+                self.spare.len() + self.cold.len(),
+                "spare buffers"
+            );
             assert_eq!(count(Place::Driver), with_driver, "buffers with the driver");
             let known = count(Place::Spare) + count(Place::Driver) + count(Place::Leased);
             assert_eq!(known, self.slabs.len() * SLAB_BUFFERS, "all buffers");
         }
         let _ = with_driver;
+    }
+
+    /// Gives up the memory without unmapping it: something may still write there.
+    pub(crate) fn leak(&mut self) {
+        self.slabs.clear();
+        self.spare.clear();
+        self.cold.clear();
     }
 
     fn grow(&mut self) {
@@ -140,7 +169,7 @@ impl Buffers {
         self.slabs.push(slab.cast());
         // Lowest on top, so that a quiet worker keeps using the same few.
         for index in (have..have + SLAB_BUFFERS).rev() {
-            self.spare.push_back(BufferId(index as u16));
+            self.spare.push(BufferId(index as u16));
             #[cfg(debug_assertions)]
             self.places.push(Place::Spare);
         }
@@ -181,6 +210,27 @@ mod tests {
         buffers.lease(taken[0]);
         buffers.give_back(taken[0]);
         assert_eq!(buffers.take_for_driver(), Some(taken[0]));
+    }
+
+    #[test]
+    fn after_a_burst_the_same_few_buffers_are_used_and_the_rest_is_given_back() {
+        let mut buffers = Buffers::new(2 * (SPARE_RESIDENT + TRIM_MAX));
+        let burst: Vec<_> = (0..SPARE_RESIDENT + TRIM_MAX)
+            .map(|_| buffers.take_for_driver().unwrap())
+            .collect();
+        for id in burst {
+            buffers.lease(id);
+            buffers.give_back(id);
+        }
+        let warm = buffers.take_for_driver().unwrap();
+        for _ in 0..10 {
+            buffers.lease(warm);
+            buffers.give_back(warm);
+            assert_eq!(buffers.take_for_driver(), Some(warm));
+        }
+        buffers.trim();
+        assert_eq!(buffers.cold.len(), TRIM_MAX - 1);
+        buffers.audit(1);
     }
 
     #[test]

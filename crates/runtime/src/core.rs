@@ -315,9 +315,10 @@ impl State {
 
     /// Submits receives that waited for a buffer, as many as there are buffers.
     fn feed_starved(&mut self) {
-        let mut waiting = self.starved.len();
-        while waiting > 0 && self.driver.stock(&mut self.buffers) {
-            waiting -= 1;
+        if self.starved.is_empty() {
+            return;
+        }
+        for _ in 0..self.driver.stock(&mut self.buffers) {
             let Some(id) = self.starved.pop_front() else {
                 return;
             };

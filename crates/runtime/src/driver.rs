@@ -55,8 +55,8 @@ pub(crate) trait Driver {
     ) -> io::Result<()>;
 
     /// Tells the driver that a buffer came back or that the pool has grown; it may take some for
-    /// receives to come. `false` when it has none to receive into.
-    fn stock(&mut self, buffers: &mut Buffers) -> bool;
+    /// receives to come. Tells how many receives could end now.
+    fn stock(&mut self, buffers: &mut Buffers) -> usize;
 
     /// The clock that timers go by.
     fn now(&self) -> Instant;
@@ -69,6 +69,18 @@ pub(crate) trait Driver {
 
     /// Takes a descriptor over, to be closed by [`Driver::close`].
     fn adopt(&mut self, fd: OwnedFd) -> RawFd;
+
+    /// Connects without waiting, for families that decide at once (unix(7)).
+    ///
+    /// # Errors
+    /// `WouldBlock` when the server's queue is full, otherwise those of connect(2).
+    fn connect_now(&mut self, fd: RawFd, address: &SockAddr) -> io::Result<()>;
+
+    /// Bytes sent that the peer has not acknowledged yet; 0 where that cannot be told.
+    fn unacknowledged(&mut self, fd: RawFd) -> usize;
+
+    /// Lets go of a descriptor without closing it.
+    fn release(&mut self, fd: RawFd) -> OwnedFd;
 
     /// Ends the sending direction. An error would mean that the connection is gone, which the
     /// receiving direction tells too.

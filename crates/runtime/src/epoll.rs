@@ -114,6 +114,15 @@ impl Epoll {
             .add(borrow(fd), EpollEvent::new(interest, fd as u64))?)
     }
 
+    /// Forgets what was known of a descriptor that leaves.
+    fn forget(&mut self, fd: RawFd) {
+        let descriptor = std::mem::take(self.descriptor(fd));
+        if descriptor.adopted && descriptor.registered {
+            // It can only fail when it is not there.
+            let _ = self.epoll.delete(borrow(fd));
+        }
+    }
+
     fn complete(&mut self, token: Token, result: i32) {
         self.done.push(Completion {
             token,
@@ -385,8 +394,8 @@ impl Driver for Epoll {
         Ok(())
     }
 
-    fn stock(&mut self, buffers: &mut Buffers) -> bool {
-        buffers.has_spare()
+    fn stock(&mut self, buffers: &mut Buffers) -> usize {
+        usize::from(buffers.has_spare())
     }
 
     fn now(&self) -> Instant {
@@ -404,6 +413,19 @@ impl Driver for Epoll {
         let fd = fd.into_raw_fd();
         self.descriptor(fd).adopted = true;
         fd
+    }
+
+    fn connect_now(&mut self, fd: RawFd, address: &SockAddr) -> io::Result<()> {
+        plain::connect_now(fd, address)
+    }
+
+    fn unacknowledged(&mut self, fd: RawFd) -> usize {
+        plain::unacknowledged(fd)
+    }
+
+    fn release(&mut self, fd: RawFd) -> OwnedFd {
+        self.forget(fd);
+        plain::own(fd)
     }
 
     fn shutdown_write(&mut self, fd: RawFd) {
@@ -456,11 +478,7 @@ impl Driver for Epoll {
     }
 
     fn close(&mut self, fd: RawFd) {
-        let descriptor = std::mem::take(self.descriptor(fd));
-        if descriptor.adopted && descriptor.registered {
-            // It can only fail when it is not there.
-            let _ = self.epoll.delete(borrow(fd));
-        }
+        self.forget(fd);
         plain::close(fd);
     }
 }

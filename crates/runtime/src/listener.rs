@@ -230,6 +230,12 @@ impl Listener {
         })
     }
 
+    /// Whether other workers accept from the same socket, so that the kernel does not spread its
+    /// connections over them.
+    pub fn is_shared(&self) -> bool {
+        self.origin != Origin::Own
+    }
+
     /// The next connection.
     ///
     /// # Errors

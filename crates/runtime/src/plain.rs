@@ -20,6 +20,26 @@ pub(crate) fn stream_socket(domain: Domain) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
+/// Connects a unix socket without waiting: connect(2) decides at once, and a ring would keep a
+/// kernel thread waiting for a place in the queue.
+pub(crate) fn connect_now(fd: RawFd, address: &SockAddr) -> io::Result<()> {
+    look_at(fd, |socket| {
+        socket.set_nonblocking(true)?;
+        socket.connect(address)
+    })
+}
+
+/// Bytes in the send queue that the peer has not acknowledged (SIOCOUTQ, tcp(7)).
+pub(crate) fn unacknowledged(fd: RawFd) -> usize {
+    nix::ioctl_read_bad!(outq, libc::TIOCOUTQ, libc::c_int);
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request writes one int, to which it is given the address.
+    match unsafe { outq(fd, &raw mut bytes) } {
+        Ok(_) => usize::try_from(bytes).unwrap_or(0),
+        Err(_) => 0,
+    }
+}
+
 /// Ends the sending direction. An error would mean that the connection is gone, which the
 /// receiving direction tells too.
 pub(crate) fn shutdown_write(fd: RawFd) {
@@ -130,8 +150,13 @@ pub(crate) fn stop_blocking(fd: RawFd) {
 
 /// Closes a descriptor.
 pub(crate) fn close(fd: RawFd) {
+    drop(own(fd));
+}
+
+/// The owner of a descriptor that leaves the runtime.
+pub(crate) fn own(fd: RawFd) -> OwnedFd {
     // SAFETY: the runtime calls this once, for a descriptor that it owns and forgets.
-    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Looks at a descriptor without owning it.

@@ -45,6 +45,18 @@ impl State {
         }
     }
 
+    /// Takes a socket out of the table on which nothing is in flight and nothing has arrived.
+    pub(crate) fn release_idle(&mut self, id: SocketId) -> Option<OwnedFd> {
+        let socket = self.sockets.get(id)?;
+        let idle = matches!((&socket.read, &socket.write), (Read::Idle, Write::Idle));
+        if socket.in_flight > 0 || !idle {
+            return None;
+        }
+        let fd = socket.fd;
+        self.sockets.remove(id);
+        Some(self.driver.release(fd))
+    }
+
     /// Turns a socket into one that accepts.
     pub(crate) fn listen(&mut self, id: SocketId) {
         if let Some(socket) = self.sockets.get(id) {
@@ -294,6 +306,25 @@ impl State {
         if let Some(socket) = self.sockets.get(id) {
             socket.nonempty = true;
         }
+    }
+
+    /// Connects a socket of a family that decides at once.
+    pub(crate) fn connect_now(&mut self, id: SocketId, address: &SockAddr) -> io::Result<()> {
+        let socket = self.sockets.get(id).ok_or_else(closed)?;
+        socket.nonblocking = true;
+        self.driver.connect_now(socket.fd, address)
+    }
+
+    pub(crate) fn unacknowledged(&mut self, id: SocketId) -> usize {
+        match self.sockets.get(id) {
+            Some(socket) => self.driver.unacknowledged(socket.fd),
+            None => 0,
+        }
+    }
+
+    /// Gives memory of the buffers back that a burst has left behind.
+    pub(crate) fn trim(&mut self) {
+        self.buffers.trim();
     }
 
     pub(crate) fn shutdown_write(&mut self, id: SocketId) {

@@ -88,7 +88,7 @@ impl Runtime {
             return Self::on_epoll(buffers, None);
         }
         match Uring::new(&mut buffers) {
-            Ok(driver) => Self::with_driver(Box::new(driver), buffers, None),
+            Ok(driver) => Self::with_driver(buffers, Box::new(driver), None),
             Err(refused) if options.io == Io::Uring => Err(StartError::Refused(refused)),
             // Fresh buffers: the refused ring may have taken some.
             Err(refused) => Self::on_epoll(Buffers::new(options.buffers_max), Some(refused)),
@@ -97,12 +97,13 @@ impl Runtime {
 
     fn on_epoll(buffers: Buffers, refused: Option<Refused>) -> Result<Self, StartError> {
         let driver = Epoll::new().map_err(|error| StartError::Failed("epoll_create1", error))?;
-        Self::with_driver(Box::new(driver), buffers, refused)
+        Self::with_driver(buffers, Box::new(driver), refused)
     }
 
+    // Parameters are dropped from last to first: the driver before the buffers it may refer to.
     fn with_driver(
-        driver: Box<dyn Driver>,
         buffers: Buffers,
+        driver: Box<dyn Driver>,
         refused: Option<Refused>,
     ) -> Result<Self, StartError> {
         let executor =
@@ -204,6 +205,14 @@ pub fn now() -> Instant {
 /// Outside a runtime's thread.
 pub fn buffers_waits() -> u64 {
     with_current(|inner| inner.core.state.borrow().buffers_waits)
+}
+
+/// Gives memory of the buffers back that a burst has left behind; to be called now and then.
+///
+/// # Panics
+/// Outside a runtime's thread.
+pub fn trim_buffers() {
+    with_current(|inner| inner.core.state.borrow_mut().trim());
 }
 
 /// Looks at this thread's runtime.

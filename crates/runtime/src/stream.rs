@@ -5,18 +5,20 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::ops::Deref;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use socket2::SockAddr;
 
 use crate::buffers::{BUFFER_BYTES, BufferId};
 use crate::core::Core;
 use crate::pipe::Pipe;
-use crate::runtime::core;
+use crate::runtime::{core, now};
 use crate::sockets::{Filled, SocketId};
+use crate::time::Sleep;
 
 /// A connected stream socket. Dropping it closes it, after what is in flight has been cancelled.
 pub struct Stream {
@@ -36,6 +38,10 @@ impl Stream {
         if next == Next::Data {
             stream.delay_acks();
         }
+        if address.is_unix() {
+            stream.connect_unix(address).await?;
+            return Ok(stream);
+        }
         stream
             .core
             .state
@@ -45,11 +51,44 @@ impl Stream {
         Ok(stream)
     }
 
+    /// Connects to a unix socket; a full queue is asked again until there is a place.
+    async fn connect_unix(&self, address: &SockAddr) -> io::Result<()> {
+        const RETRY: Duration = Duration::from_millis(10);
+        loop {
+            let connected = self.core.state.borrow_mut().connect_now(self.id, address);
+            match connected {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    Sleep::until(now() + RETRY).wait().await;
+                }
+                decided => return decided,
+            }
+        }
+    }
+
     /// A stream over a descriptor that the driver accepted.
     pub(crate) fn accepted(fd: RawFd) -> io::Result<Self> {
         let stream = Self::open(|core| core.state.borrow_mut().enter(fd))?;
         stream.core.state.borrow_mut().expect_bytes(stream.id);
         Ok(stream)
+    }
+
+    /// Takes a connection over that another runtime has accepted and not used.
+    ///
+    /// # Errors
+    /// When the socket table is full.
+    ///
+    /// # Panics
+    /// Outside a runtime's thread.
+    pub fn adopt(descriptor: OwnedFd) -> io::Result<Self> {
+        let stream = Self::open(|core| core.state.borrow_mut().adopt(descriptor))?;
+        stream.core.state.borrow_mut().expect_bytes(stream.id);
+        Ok(stream)
+    }
+
+    /// Gives the connection away, for another runtime to adopt. `None`, and the connection is
+    /// closed, when something is in flight on it.
+    pub fn release(self) -> Option<OwnedFd> {
+        self.core.state.borrow_mut().release_idle(self.id)
     }
 
     fn open(enter: impl FnOnce(&Core) -> io::Result<SocketId>) -> io::Result<Self> {
@@ -127,6 +166,10 @@ impl Stream {
 
     fn start_send(&self, mut chunk: Chunk) {
         if let Some(held) = chunk.held.take() {
+            assert!(
+                Rc::ptr_eq(&self.core, &held.core),
+                "a chunk stays on its runtime"
+            );
             let (buffer, len) = held.into_parts();
             self.core
                 .state
@@ -181,6 +224,11 @@ impl Stream {
     /// [`Stream::sent`] first.
     pub fn shutdown_write(&self) {
         self.core.state.borrow_mut().shutdown_write(self.id);
+    }
+
+    /// Bytes sent that the peer has not acknowledged yet.
+    pub fn unacknowledged(&self) -> usize {
+        self.core.state.borrow_mut().unacknowledged(self.id)
     }
 
     /// Closes with a reset, so that the peer cannot take the end for an orderly one.

@@ -132,8 +132,9 @@ impl Executor {
         READY.with_borrow(|ready| !ready.is_empty())
     }
 
-    /// Drops every task that is ready, among them those that nothing can wake any more.
+    /// Drops every task that is ready or was woken from afar, among them those that nothing can wake any more.
     pub(crate) fn drop_tasks(&self) {
+        self.take_remote();
         while let Some(runnable) = READY.with_borrow_mut(VecDeque::pop_front) {
             drop(runnable);
         }

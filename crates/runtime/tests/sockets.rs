@@ -247,15 +247,3 @@ fn an_address_that_somebody_listens_on_is_refused_even_if_it_could_be_shared() {
     drop(first);
     assert_eq!(ListeningSocket::bind(address, false, 2).unwrap().len(), 2);
 }
-
-#[test]
-fn no_kernel_worker_thread_is_started() {
-    let names: Vec<String> = std::fs::read_dir("/proc/self/task")
-        .unwrap()
-        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
-        .collect();
-    assert!(
-        !names.iter().any(|name| name.starts_with("iou-wrk")),
-        "{names:?}"
-    );
-}

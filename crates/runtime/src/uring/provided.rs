@@ -11,7 +11,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use crate::buffers::{BUFFER_BYTES, Buffers};
 
-use super::refused::Refused;
+use super::refused::{PROVIDED, Refused};
 use super::ring::Ring;
 
 /// The one buffer group of a ring.
@@ -59,7 +59,7 @@ impl Provided {
                 0,
             )
         }
-        .map_err(|error| Refused::new("registering provided buffers", error))?;
+        .map_err(|error| Refused::new(PROVIDED, error))?;
         Ok(provided)
     }
 
@@ -73,8 +73,8 @@ impl Provided {
         self.len -= 1;
     }
 
-    /// Fills the ring up from the pool. `false` when the kernel has none even so.
-    pub(super) fn stock(&mut self, buffers: &mut Buffers) -> bool {
+    /// Fills the ring up from the pool. Tells how many the kernel has.
+    pub(super) fn stock(&mut self, buffers: &mut Buffers) -> usize {
         let before = self.tail;
         while self.len < ENTRIES {
             let Some(id) = buffers.take_for_driver() else {
@@ -100,7 +100,7 @@ impl Provided {
             // Release: the entries are written before the kernel can see the new tail.
             tail.store(self.tail, Ordering::Release);
         }
-        self.len > 0
+        self.len()
     }
 }
 

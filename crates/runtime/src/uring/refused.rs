@@ -5,6 +5,9 @@ use std::io;
 
 use nix::libc;
 
+/// The step of registering a ring of provided buffers.
+pub(super) const PROVIDED: &str = "registering provided buffers";
+
 /// The kernel, or what stands before it, refused io_uring.
 #[derive(Debug)]
 pub struct Refused {
@@ -52,6 +55,10 @@ impl Refused {
             }
             (Some(libc::EMFILE | libc::ENFILE), _) => {
                 "no descriptor is left for it; raise the limit (`ulimit -n`, systemd: LimitNOFILE=)"
+            }
+            (Some(libc::EINVAL), _) if self.step == PROVIDED => {
+                "this kernel refuses every buffer ring, as Ubuntu's 6.8.0-136 and its followers do \
+                 (Launchpad 2162843); use another kernel, such as the HWE one"
             }
             (Some(libc::EINVAL), _) => {
                 "the kernel is too old or its io_uring is incomplete; Linux 6.1 or newer is needed"
