@@ -55,7 +55,10 @@ const COUNTERS: [(&str, &str); 12] = [
         "ringgate_pool_retries_total",
         "Further servers tried after a failed connect.",
     ),
-    ("ringgate_pool_sent_bytes_total", "Bytes sent to a server."),
+    (
+        "ringgate_pool_sent_bytes_total",
+        "Bytes on their way to a server, counted as they come from the client.",
+    ),
     (
         "ringgate_relay_bytes_total",
         "Bytes relayed in both directions, by the path they took.",

@@ -276,8 +276,10 @@ async fn keep_pulse(process: Rc<Process>) {
     let mut rounds = interval(watchdog.map_or(PULSE_PERIOD, |period| period.min(PULSE_PERIOD)));
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = String::new();
+    let mut short = Shortage::default();
     loop {
         rounds.tick().await;
+        short.look(process.shared.workers.sum(|worker| &worker.accept_pauses));
         if round() && watchdog.is_some() {
             notify::feed_watchdog();
         }
@@ -286,6 +288,28 @@ async fn keep_pulse(process: Rc<Process>) {
             notify::status(&summary);
             told = summary;
         }
+    }
+}
+
+/// Tells when accepting begins to pause because descriptors or memory ran out, and when that is over.
+#[derive(Debug, Default)]
+struct Shortage {
+    pauses: u64,
+    lasts: bool,
+}
+
+impl Shortage {
+    fn look(&mut self, pauses: u64) {
+        let lasts = pauses > self.pauses;
+        if lasts && !self.lasts {
+            tracing::error!(
+                "no descriptor or memory is left for new clients, who wait in the kernel's queue: raise LimitNOFILE= \
+                 (`ulimit -n`) or lower limits.connections"
+            );
+        } else if self.lasts && !lasts {
+            tracing::info!("new clients are accepted again");
+        }
+        (self.pauses, self.lasts) = (pauses, lasts);
     }
 }
 

@@ -130,7 +130,8 @@ pub struct ServerCounters {
     pub active: Count,
     /// Bytes received from the server (`ringgate_pool_received_bytes_total`).
     pub received_bytes: Count,
-    /// Bytes sent to the server (`ringgate_pool_sent_bytes_total`).
+    /// Bytes on their way to the server, counted as they come from the client
+    /// (`ringgate_pool_sent_bytes_total`).
     pub sent_bytes: Count,
     /// Failed connects, by reason (`ringgate_pool_connect_errors_total`).
     pub connect_errors: PerReason,
