@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use ringgate_runtime::{Listener, Sleep, Stream, next_turn, now, race, spawn};
 
+use crate::admit::{Admitted, take};
 use crate::connection;
 use crate::dial::ran_out;
 use crate::reason::Reason;
 use crate::session::{Client, Ending, Session};
-use crate::snapshot::ListenerId;
+use crate::snapshot::{ListenerId, Snapshot};
 use crate::worker::Local;
 
 /// How long accepting pauses when descriptors or memory ran out.
@@ -62,23 +63,37 @@ fn place(local: &Rc<Local>, id: ListenerId, listener: &Listener, stream: Stream)
     }
 }
 
-/// Lets a connection in when the process may hold one more, otherwise resets it.
+/// Lets a connection in when its listener admits it and the process may hold one more, otherwise
+/// resets it.
 pub(crate) fn admit(local: &Rc<Local>, id: ListenerId, stream: Stream) {
     let snapshot = local.snapshot();
-    let client = local.log.is_some().then(|| Client::of(stream.peer()));
-    let session = Session::new(local.id, &snapshot, id, client);
+    let asked = local.log.is_some() || snapshot.listener(id).admission.asks_for_addresses();
+    let client = asked.then(|| Client::of(stream.peer()));
+    let mut session = Session::new(local.id, &snapshot, id, client);
     let counters = session.listener.counters.of(local.id);
-    if local.shared.connections.fetch_add(1, Relaxed) >= snapshot.connections_max {
-        local.shared.connections.fetch_sub(1, Relaxed);
-        counters.rejected.of(Reason::LimitConnections).add(1);
-        if let Some(log) = &local.log {
-            log.write(&session, Ending::ours(Reason::LimitConnections));
+    match enter(local, &snapshot, &session) {
+        Ok(admitted) => session.admitted = admitted,
+        Err(ending) => {
+            counters.rejected.of(ending.reason).add(1);
+            if let Some(log) = &local.log {
+                log.write(&session, ending);
+            }
+            stream.reset();
+            return;
         }
-        stream.reset();
-        return;
     }
     counters.connections.add(1);
     counters.active.add(1);
     local.counters().active.add(1);
     spawn(connection::run(local.clone(), session, stream));
+}
+
+/// Counts one connection more, when that may be.
+fn enter(local: &Local, snapshot: &Snapshot, session: &Session) -> Result<Admitted, Ending> {
+    let admitted = Admitted::new(&session.listener, session.client)?;
+    if take(&local.shared.connections, snapshot.connections_max) {
+        Ok(admitted)
+    } else {
+        Err(Ending::ours(Reason::LimitConnections))
+    }
 }

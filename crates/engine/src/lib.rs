@@ -1,17 +1,28 @@
 //! The data plane of one worker: accept, admit, dial, relay, close. No unsafe, no locks, no serde,
-//! no HTTP; what it does follows from the [`snapshot::Snapshot`] it loads per connection.
+//! no HTTP; what it does follows from the [`snapshot::Snapshot`] it loads per connection. The one
+//! thing that makes a worker wait for another, for some dozen instructions, is two clients that are
+//! new to the same bucket of [`clients`].
 
 mod accept;
+pub mod access;
+pub mod admit;
+pub mod bandwidth;
+pub mod clients;
 mod connection;
 pub mod counters;
 mod dial;
 pub mod listen;
 pub mod log;
+pub mod rate;
 pub mod reason;
 mod relay;
 mod session;
 mod share;
 mod signal;
+#[cfg(test)]
+mod simulated;
 pub mod snapshot;
+#[cfg(test)]
+mod testing;
 mod way;
 pub mod worker;

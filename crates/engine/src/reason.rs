@@ -15,6 +15,8 @@ pub enum Reason {
     ClientIdle,
     /// Nothing came from the server for the idle or half-closed timeout, and it was its turn.
     ServerIdle,
+    /// The server did not answer at all within the first-byte timeout.
+    FirstByteTimeout,
     /// The server's host refused the connection.
     ConnectRefused,
     /// The server did not accept within the connect timeout.
@@ -23,29 +25,39 @@ pub enum Reason {
     ConnectError,
     /// No server of the pool may get connections now.
     NoServer,
-    /// The process holds as many connections as it may.
+    /// The process or the listener holds as many connections as it may.
     LimitConnections,
+    /// The client has as many connections open as it may.
+    LimitClientConnections,
+    /// The client opens connections faster than it may.
+    LimitClientRate,
+    /// The listener's access lists deny the client's address.
+    DeniedAddress,
     /// The drain timeout ended while the connection was open.
     Drained,
     /// The process was told to stop at once.
     Shutdown,
-    /// The process ran out of descriptors or memory for the connection.
+    /// The process ran out of descriptors, of memory or of room to know clients for the connection.
     Overload,
 }
 
 impl Reason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Done,
         Self::ClientReset,
         Self::ServerReset,
         Self::ClientIdle,
         Self::ServerIdle,
+        Self::FirstByteTimeout,
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectError,
         Self::NoServer,
         Self::LimitConnections,
+        Self::LimitClientConnections,
+        Self::LimitClientRate,
+        Self::DeniedAddress,
         Self::Drained,
         Self::Shutdown,
         Self::Overload,
@@ -59,11 +71,15 @@ impl Reason {
             Self::ServerReset => "server_reset",
             Self::ClientIdle => "client_idle",
             Self::ServerIdle => "server_idle",
+            Self::FirstByteTimeout => "first_byte_timeout",
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
             Self::ConnectError => "connect_error",
             Self::NoServer => "no_server",
             Self::LimitConnections => "limit_connections",
+            Self::LimitClientConnections => "limit_client_connections",
+            Self::LimitClientRate => "limit_client_rate",
+            Self::DeniedAddress => "denied_address",
             Self::Drained => "drained",
             Self::Shutdown => "shutdown",
             Self::Overload => "overload",

@@ -12,6 +12,7 @@ use ringgate_runtime::{Sleep, Stream, now};
 
 use crate::counters::WorkerCounters;
 use crate::dial::Dialled;
+use crate::reason::Reason;
 use crate::session::{Ending, Session};
 use crate::way::{Broken, Movement, Side, Way};
 
@@ -84,13 +85,15 @@ pub(crate) async fn relay(
             );
         }
         let half_closed = !up_open || !down_open;
-        match silence.poll(context, movement.last.get().0, half_closed) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => {
-                let idle = whose_turn(up_open, down_open, &movement).idle();
-                Poll::Ready(failure.unwrap_or(idle))
-            }
-        }
+        let awaited = down_open && movement.awaits_first_byte();
+        silence
+            .poll(context, movement.last.get().0, half_closed, awaited)
+            .map(|ended| {
+                failure.unwrap_or_else(|| match ended {
+                    Waited::FirstByte => Ending::ours(Reason::FirstByteTimeout),
+                    Waited::AnyByte => whose_turn(up_open, down_open, &movement).idle(),
+                })
+            })
     })
     .await
 }
@@ -104,12 +107,22 @@ fn whose_turn(up_open: bool, down_open: bool, movement: &Movement<'_>) -> Side {
     }
 }
 
+/// What everybody waited for in vain.
+enum Waited {
+    /// The server's answer to what the client has said.
+    FirstByte,
+    AnyByte,
+}
+
 /// The clock of a relay in which nothing moves. Movement only changes a value; the timer looks at
 /// it when it fires and moves on.
 struct Silence {
     timer: Sleep,
+    first_byte: Duration,
     idle: Duration,
     half_closed: Duration,
+    /// Whether the client has spoken, and the timer looks for the server's answer.
+    asked: Cell<bool>,
     /// When the first direction ended.
     half_closed_since: Cell<Option<Instant>>,
 }
@@ -118,32 +131,49 @@ impl Silence {
     fn new(start: Instant, timeouts: &Timeouts) -> Self {
         Self {
             timer: Sleep::until(start + timeouts.idle),
+            first_byte: timeouts.first_byte,
             idle: timeouts.idle,
             half_closed: timeouts.half_closed,
+            asked: Cell::new(false),
             half_closed_since: Cell::new(None),
         }
     }
 
     /// Whether nothing has moved since `last` for as long as it may.
-    fn poll(&self, context: &mut Context<'_>, last: Instant, half_closed: bool) -> Poll<()> {
+    fn poll(
+        &self,
+        context: &mut Context<'_>,
+        last: Instant,
+        half_closed: bool,
+        awaited: bool,
+    ) -> Poll<Waited> {
         if half_closed && self.half_closed_since.get().is_none() {
             self.half_closed_since.set(Some(now()));
-            self.timer.reset(self.deadline(last));
+            self.timer.reset(self.deadline(last, awaited).0);
+        }
+        if awaited && !self.asked.replace(true) {
+            self.timer.reset(self.deadline(last, awaited).0);
         }
         while self.timer.poll(context).is_ready() {
-            let deadline = self.deadline(last);
+            let (deadline, waited) = self.deadline(last, awaited);
             if deadline <= now() {
-                return Poll::Ready(());
+                return Poll::Ready(waited);
             }
             self.timer.reset(deadline);
         }
         Poll::Pending
     }
 
-    fn deadline(&self, last: Instant) -> Instant {
-        match self.half_closed_since.get() {
+    fn deadline(&self, last: Instant, awaited: bool) -> (Instant, Waited) {
+        let any_byte = match self.half_closed_since.get() {
             None => last + self.idle,
             Some(since) => last.max(since) + self.half_closed,
+        };
+        let first_byte = last + self.first_byte;
+        if awaited && first_byte <= any_byte {
+            (first_byte, Waited::FirstByte)
+        } else {
+            (any_byte, Waited::AnyByte)
         }
     }
 }

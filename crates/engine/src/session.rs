@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ringgate_balance::ServerId;
 use ringgate_runtime::{SockAddr, now};
 
+use crate::admit::Admitted;
 use crate::counters::WorkerId;
 use crate::reason::{ClosedBy, Reason};
 use crate::snapshot::{Listener, ListenerId, Pool, Snapshot};
@@ -71,6 +72,8 @@ pub(crate) struct Session {
     pub(crate) pool: Arc<Pool>,
     /// Known when there is a log to write it to.
     pub(crate) client: Option<Client>,
+    /// Its place among the listener's connections.
+    pub(crate) admitted: Admitted,
     pub(crate) accepted: Instant,
     pub(crate) server: Cell<Option<ServerId>>,
     /// How long the connect took that succeeded.
@@ -99,6 +102,7 @@ impl Session {
             pool: snapshot.pool(listener.pool).clone(),
             listener,
             client,
+            admitted: Admitted::default(),
             accepted: now(),
             server: Cell::new(None),
             connect: Cell::new(None),

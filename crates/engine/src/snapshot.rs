@@ -12,6 +12,8 @@ use ringgate_config::{Address, TimeoutOverrides, Timeouts};
 
 use ringgate_runtime::Sender;
 
+use crate::admit::Admission;
+use crate::bandwidth::Bandwidth;
 use crate::counters::{
     ListenerCounters, PerWorker, PoolCounters, ServerCounters, WorkerCounters, WorkerId,
 };
@@ -58,6 +60,10 @@ pub struct Listener {
     pub pool: PoolId,
     /// The process's timeouts, overlaid with the listener's.
     pub timeouts: Timeouts,
+    /// Who may connect, and how often.
+    pub admission: Admission,
+    /// How fast its connections may be together, both directions; `None` when as fast as they can.
+    pub bandwidth: Option<Arc<Bandwidth>>,
     /// What each worker counts of it.
     pub counters: Arc<PerWorker<ListenerCounters>>,
 }
@@ -186,9 +192,12 @@ pub(crate) mod testing {
             pool: PoolId(0),
             timeouts: Timeouts {
                 connect: second,
+                first_byte: 60 * second,
                 idle: 60 * second,
                 half_closed: second,
             },
+            admission: Admission::default(),
+            bandwidth: None,
             counters: Arc::new(PerWorker::new(1)),
         };
         Snapshot {

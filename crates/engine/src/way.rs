@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::io;
 use std::time::{Duration, Instant};
 
-use ringgate_runtime::{Chunk, Pipe, Stream, now, timeout};
+use ringgate_runtime::{Chunk, Pipe, Sleep, Stream, now, timeout};
 
 use crate::counters::{Count, PoolCounters, ServerCounters, WorkerCounters};
 use crate::reason::{ClosedBy, Reason};
@@ -75,7 +75,7 @@ pub(crate) struct Movement<'a> {
     pub(crate) server: &'a ServerCounters,
     pub(crate) worker: &'a WorkerCounters,
     pub(crate) connected: Instant,
-    /// When the last bytes moved, and from which side.
+    /// When the last bytes moved, or will move when they wait for their turn, and from which side.
     pub(crate) last: Cell<(Instant, Side)>,
     /// The side that ended first.
     pub(crate) ended: Cell<Option<Side>>,
@@ -84,7 +84,7 @@ pub(crate) struct Movement<'a> {
 impl Movement<'_> {
     fn moved(&self, from: Side, bytes: usize, path: &Count) {
         let bytes = bytes as u64;
-        self.last.set((now(), from));
+        self.last.set((self.last.get().0.max(now()), from));
         path.add(bytes);
         match from {
             Side::Client => {
@@ -105,6 +105,25 @@ impl Movement<'_> {
                 }
             }
         }
+    }
+
+    /// Waits until the listener's bandwidth has room for bytes that have arrived. That time is not
+    /// one in which nothing moves.
+    async fn afford(&self, bytes: usize) {
+        let Some(bandwidth) = &self.session.listener.bandwidth else {
+            return;
+        };
+        if let Some(turn) = bandwidth.take(self.session.worker, bytes as u64, now()) {
+            let (last, side) = self.last.get();
+            self.last.set((last.max(turn.at), side));
+            Sleep::until(turn.at).wait().await;
+            turn.done();
+        }
+    }
+
+    /// Whether the server has been asked something and has not said anything yet.
+    pub(crate) fn awaits_first_byte(&self) -> bool {
+        self.session.first_byte.get().is_none() && self.session.bytes_in.get() > 0
     }
 }
 
@@ -141,6 +160,7 @@ impl Way<'_> {
                 0
             };
             movement.moved(self.from_side, chunk.len(), &movement.worker.copied_bytes);
+            movement.afford(chunk.len()).await;
             self.sent(self.to.send(chunk).await)?;
             if full >= FULL_RECEIVES
                 && let Some(pipe) = Pipe::lease()
@@ -152,6 +172,9 @@ impl Way<'_> {
             }
         }
         self.sent(self.to.sent().await)?;
+        if self.from.send_failed() {
+            return Err(Broken::Receiving(self.from_side.failed()));
+        }
         if movement.ended.get().is_none() {
             movement.ended.set(Some(self.from_side));
             self.to.shutdown_write();
@@ -163,6 +186,9 @@ impl Way<'_> {
     /// Splices until the direction ends or goes quiet.
     async fn splice(&self, mut pipe: Pipe, movement: &Movement<'_>) -> Result<Next, Broken> {
         self.sent(self.to.sent().await)?;
+        if let Some(bandwidth) = &movement.session.listener.bandwidth {
+            pipe.limit(bandwidth.piece_bytes());
+        }
         let mut quiet = 0;
         while quiet < QUIET_SPLICES {
             match self.from.splice_in(&mut pipe) {
@@ -170,6 +196,7 @@ impl Way<'_> {
                 Ok(moved) => {
                     quiet = if moved < QUIET_BYTES { quiet + 1 } else { 0 };
                     movement.moved(self.from_side, moved, &movement.worker.spliced_bytes);
+                    movement.afford(moved).await;
                     self.empty(&mut pipe).await?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

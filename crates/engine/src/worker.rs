@@ -205,7 +205,16 @@ fn serve(start: Start, report: impl FnOnce(Outcome)) -> Option<io::Result<()>> {
             return None;
         }
     };
-    let driver = Driver::of(&runtime);
+    serve_on(&runtime, start, report)
+}
+
+/// As [`serve`], on a runtime of this thread that is there already.
+pub(crate) fn serve_on(
+    runtime: &Runtime,
+    start: Start,
+    report: impl FnOnce(Outcome),
+) -> Option<io::Result<()>> {
+    let driver = Driver::of(runtime);
     let served = runtime.block_on(async {
         let prepared = prepare(start);
         match prepared {

@@ -123,6 +123,31 @@ impl Buffers {
         unsafe { self.slabs[index / SLAB_BUFFERS].add(index % SLAB_BUFFERS * BUFFER_BYTES) }
     }
 
+    /// The memory of a buffer that is with the driver, for it to fill.
+    pub(crate) fn space(&mut self, id: BufferId) -> &mut [u8] {
+        self.moved(id, Place::Driver, Place::Driver);
+        // SAFETY: the buffer was taken for the driver: it is BUFFER_BYTES of mapped memory that
+        // nobody else refers to, and the driver has given it to no operation of the kernel.
+        unsafe { std::slice::from_raw_parts_mut(self.address(id).as_ptr(), BUFFER_BYTES) }
+    }
+
+    /// A part of a leased buffer that is being sent.
+    pub(crate) fn bytes(&self, id: BufferId, start: usize, len: usize) -> &[u8] {
+        assert!(start + len <= BUFFER_BYTES, "a part lies in its buffer");
+        // SAFETY: the range lies in one buffer of a live mapping, and nobody writes into a buffer
+        // that is leased.
+        unsafe { std::slice::from_raw_parts(self.address(id).add(start).as_ptr(), len) }
+    }
+
+    /// How many buffers are leased. Debug builds only, as [`Buffers::audit`].
+    pub(crate) fn leased(&self) -> usize {
+        #[cfg(debug_assertions)]
+        let leased = self.places.iter().filter(|place| **place == Place::Leased);
+        #[cfg(not(debug_assertions))]
+        let leased = std::iter::empty::<Place>();
+        leased.count()
+    }
+
     /// Checks that every buffer is where it was last put. Debug builds only: the release build
     /// keeps no record to check.
     pub(crate) fn audit(&self, with_driver: usize) {

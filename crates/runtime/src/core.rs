@@ -60,8 +60,9 @@ impl Core {
     /// the next timer, and wakes whoever waited for what came.
     pub(crate) fn turn(&self, wait: Wait, woken: &mut Vec<Waker>) -> io::Result<()> {
         let state = &mut *self.state.borrow_mut();
-        state.feed_starved();
+        let fed_all = state.feed_starved();
         let wait = match (wait, state.wheel.next_turn()) {
+            _ if !fed_all => Wait::Not,
             (Wait::Forever, Some(next)) => {
                 Wait::AtMost(next.saturating_duration_since(self.now.get()))
             }
@@ -276,6 +277,7 @@ impl State {
             return;
         };
         let done = u32::try_from(result).unwrap_or(0);
+        socket.send_failed = done < len;
         if done > 0 && done < len && socket.phase == Phase::Open {
             // MSG_WAITALL was cut short, by an error that the rest will meet.
             let (start, len) = (start + done, len - done);
@@ -313,14 +315,16 @@ impl State {
         }
     }
 
-    /// Submits receives that waited for a buffer, as many as there are buffers.
-    fn feed_starved(&mut self) {
+    /// Submits receives that waited for a buffer, as many as there are buffers. `false` when more
+    /// may be fed at once: those that were may find nothing and leave their buffers.
+    fn feed_starved(&mut self) -> bool {
         if self.starved.is_empty() {
-            return;
+            return true;
         }
-        for _ in 0..self.driver.stock(&mut self.buffers) {
+        let buffers = self.driver.stock(&mut self.buffers);
+        for _ in 0..buffers {
             let Some(id) = self.starved.pop_front() else {
-                return;
+                return true;
             };
             let Some(socket) = self.sockets.get(id) else {
                 continue;
@@ -332,6 +336,7 @@ impl State {
             };
             self.submit(id, Kind::Recv, operation);
         }
+        buffers == 0 || self.starved.is_empty()
     }
 
     fn finish_close(&mut self, id: SocketId) {

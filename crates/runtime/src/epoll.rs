@@ -186,11 +186,7 @@ impl Epoll {
             self.descriptor(fd).reading = None;
             return self.complete(token, -libc::ENOBUFS);
         };
-        // SAFETY: the buffer was just taken from the pool: it is BUFFER_BYTES of mapped memory that
-        // nobody else refers to.
-        let space = unsafe {
-            std::slice::from_raw_parts_mut(buffers.address(buffer).as_ptr(), BUFFER_BYTES)
-        };
+        let space = buffers.space(buffer);
         let received = retry(|| recv(fd, space, MsgFlags::MSG_DONTWAIT));
         let filled = received.is_ok_and(|len| len > 0).then_some(buffer);
         if filled.is_none() {
@@ -236,14 +232,7 @@ impl Epoll {
     }
 
     fn send(&mut self, buffers: &Buffers, fd: RawFd, token: Token, mut part: Part) {
-        // SAFETY: the buffer is leased to this send until its completion, and the part lies within
-        // what a receive filled.
-        let bytes = unsafe {
-            std::slice::from_raw_parts(
-                buffers.address(part.buffer).add(part.start).as_ptr(),
-                part.len,
-            )
-        };
+        let bytes = buffers.bytes(part.buffer, part.start, part.len);
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         while part.sent < part.len {
             match retry(|| send(fd, &bytes[part.sent..], flags)) {

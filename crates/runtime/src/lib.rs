@@ -20,6 +20,7 @@ mod pipe;
 mod plain;
 mod requests;
 mod runtime;
+pub mod sim;
 mod sockets;
 mod stream;
 mod task;

@@ -5,7 +5,7 @@ use std::fs::Permissions;
 use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -126,6 +126,18 @@ impl ListeningSocket {
             origin: Origin::Inherited,
         }
         .divide(count)
+    }
+
+    /// A socket without an address, for a simulated world to give it one.
+    pub(crate) fn without_address() -> io::Result<Self> {
+        Ok(Self {
+            socket: Socket::new(Domain::IPV4, Type::STREAM, None)?,
+            origin: Origin::Own,
+        })
+    }
+
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 
     fn divide(self, count: usize) -> io::Result<Vec<Self>> {

@@ -13,6 +13,8 @@ pub struct Pipe {
     pub(crate) ends: PipeEnds,
     /// Bytes in the pipe.
     pub(crate) held: usize,
+    /// The most that goes in at a time.
+    pub(crate) piece_max: usize,
 }
 
 impl Pipe {
@@ -27,7 +29,13 @@ impl Pipe {
             core,
             ends,
             held: 0,
+            piece_max: ends.capacity,
         })
+    }
+
+    /// Lets no more than `bytes` in at a time.
+    pub fn limit(&mut self, bytes: usize) {
+        self.piece_max = self.ends.capacity.min(bytes);
     }
 
     /// Whether it holds nothing.

@@ -141,6 +141,13 @@ impl State {
             .is_some_and(|socket| matches!(socket.read, Read::Received(_)))
     }
 
+    /// Whether the last send failed or was cut short.
+    pub(crate) fn send_failed(&mut self, id: SocketId) -> bool {
+        self.sockets
+            .get(id)
+            .is_some_and(|socket| socket.send_failed)
+    }
+
     pub(crate) fn delay_acks(&mut self, id: SocketId) {
         if let Some(socket) = self.sockets.get(id) {
             self.driver.delay_acks(socket.fd);
@@ -247,7 +254,14 @@ impl State {
         len: usize,
     ) -> io::Result<usize> {
         let fd = self.nonblocking(id)?;
-        self.driver.splice(pipe, fd, len)
+        let spliced = self.driver.splice(pipe, fd, len);
+        if let Err(error) = &spliced
+            && error.kind() != io::ErrorKind::WouldBlock
+            && let Some(socket) = self.sockets.get(id)
+        {
+            socket.send_failed = true;
+        }
+        spliced
     }
 
     fn nonblocking(&mut self, id: SocketId) -> io::Result<RawFd> {

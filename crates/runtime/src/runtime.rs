@@ -12,6 +12,7 @@ use crate::buffers::Buffers;
 use crate::core::Core;
 use crate::driver::{Driver, Wait};
 use crate::epoll::Epoll;
+use crate::sim::{self, Simulated, World};
 use crate::task::Executor;
 use crate::uring::{Refused, Uring};
 
@@ -98,6 +99,19 @@ impl Runtime {
     fn on_epoll(buffers: Buffers, refused: Option<Refused>) -> Result<Self, StartError> {
         let driver = Epoll::new().map_err(|error| StartError::Failed("epoll_create1", error))?;
         Self::with_driver(buffers, Box::new(driver), refused)
+    }
+
+    /// A runtime for this thread in a simulated world.
+    ///
+    /// # Errors
+    /// When descriptors ran out.
+    ///
+    /// # Panics
+    /// When the thread has a runtime already.
+    pub fn simulated(world: &World) -> Result<Self, StartError> {
+        let mut buffers = sim::buffers();
+        let driver = Simulated::new(world, &mut buffers);
+        Self::with_driver(buffers, Box::new(driver), None)
     }
 
     // Parameters are dropped from last to first: the driver before the buffers it may refer to.

@@ -28,6 +28,8 @@ pub(crate) struct Socket {
     pub(crate) nonblocking: bool,
     /// The last receive left bytes behind, so that the next one may try at once.
     pub(crate) nonempty: bool,
+    /// The last send failed, or was cut short by an error that the rest will meet.
+    pub(crate) send_failed: bool,
     pub(crate) read: Read,
     pub(crate) reader: Option<Waker>,
     pub(crate) write: Write,
@@ -133,6 +135,7 @@ impl Sockets {
             phase: Phase::Open,
             nonblocking: false,
             nonempty: false,
+            send_failed: false,
             read: Read::Idle,
             reader: None,
             write: Write::Idle,

@@ -201,7 +201,7 @@ impl Stream {
             self.core
                 .state
                 .borrow_mut()
-                .splice_in(self.id, pipe.ends.write, pipe.ends.capacity)?;
+                .splice_in(self.id, pipe.ends.write, pipe.piece_max)?;
         pipe.held += moved;
         Ok(moved)
     }
@@ -224,6 +224,12 @@ impl Stream {
     /// [`Stream::sent`] first.
     pub fn shutdown_write(&self) {
         self.core.state.borrow_mut().shutdown_write(self.id);
+    }
+
+    /// Whether the last send failed or was cut short. The kernel tells a reset once: after a send
+    /// that met it, a receive finds an end that is none.
+    pub fn send_failed(&self) -> bool {
+        self.core.state.borrow_mut().send_failed(self.id)
     }
 
     /// Bytes sent that the peer has not acknowledged yet.

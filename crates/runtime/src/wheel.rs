@@ -113,6 +113,14 @@ impl Wheel {
         self.free = id.0;
     }
 
+    /// How many timers there are.
+    pub(crate) fn len(&self) -> usize {
+        let free = std::iter::successors(Some(self.free), |index| {
+            self.timers.get(*index as usize).map(|timer| timer.next)
+        });
+        self.timers.len() + 1 - free.count()
+    }
+
     /// Lets go of everybody who waits.
     pub(crate) fn forget_wakers(&mut self) {
         self.timers.iter_mut().for_each(|timer| timer.waker = None);
