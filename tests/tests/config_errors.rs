@@ -73,7 +73,6 @@ fn column_of(text: &str, line: usize, word: &str) -> usize {
 #[test]
 fn keys_that_do_not_work_yet_are_unknown() {
     let listeners = [
-        "access: { allow: [10.0.0.0/8] }",
         "proxy_protocol: { accept: true }",
         "tls: { certs: /x }",
         "http: {}",

@@ -1,9 +1,11 @@
 //! A plan as a file again, with the defaults filled in; left out is only what follows something else, such as the name
 //! of a server its address. It loads to an equal plan, and never prints a secret, because a plan holds none.
 
+use std::fmt::Display;
+
 use crate::plan::{
-    AccessLog, ConnectionLimit, Health, HealthCheck, HealthPort, Listener, Plan, Pool, Server,
-    Timeouts, Workers,
+    Access, AccessLog, ConnectionLimit, Health, HealthCheck, HealthPort, Listener, ListenerLimits,
+    Network, Plan, Pool, Server, Timeouts, Workers,
 };
 use crate::value::duration_text;
 
@@ -67,11 +69,57 @@ fn listener(plan: &Plan, listener: &Listener) -> String {
         many => format!("[{}]", many.join(", ")),
     };
     format!(
-        "  {name}:\n    bind: {bind}\n    pool: {pool}\n    timeouts: {{ {timeouts} }}\n",
+        "  {name}:\n    bind: {bind}\n    pool: {pool}\n{access}{limits}    timeouts: {{ {timeouts} }}\n",
         name = key(&listener.name),
         pool = key(&plan.pool(listener.pool).name),
+        access = listener.access.as_ref().map_or(String::new(), access),
+        limits = limits(&listener.limits),
         timeouts = clocks(&listener.timeouts),
     )
+}
+
+fn access(access: &Access) -> String {
+    let list = |name: &str, networks: &[Network]| match networks {
+        [] => String::new(),
+        _ => {
+            let lines: String = networks
+                .iter()
+                .map(|network| format!("        - {}\n", quoted(&network.to_string())))
+                .collect();
+            format!("      {name}:\n{lines}")
+        }
+    };
+    format!(
+        "    access:\n{}{}",
+        list("allow", &access.allow),
+        list("deny", &access.deny)
+    )
+}
+
+fn limits(limits: &ListenerLimits) -> String {
+    let per_client = limits.per_client.map(|bounds| {
+        let set = [
+            set("connections", bounds.connections),
+            set("rate", bounds.rate),
+            set("ipv6_prefix", Some(bounds.ipv6_prefix)),
+        ];
+        let set: Vec<String> = set.into_iter().flatten().collect();
+        format!("{{ {} }}", set.join(", "))
+    });
+    let set = [
+        set("connections", limits.connections),
+        set("per_client", per_client),
+        set("bandwidth", limits.bandwidth),
+    ];
+    let set: Vec<String> = set.into_iter().flatten().collect();
+    match set.as_slice() {
+        [] => String::new(),
+        set => format!("    limits: {{ {} }}\n", set.join(", ")),
+    }
+}
+
+fn set(key: &str, value: Option<impl Display>) -> Option<String> {
+    value.map(|value| format!("{key}: {value}"))
 }
 
 fn pool(pool: &Pool) -> String {
@@ -89,6 +137,7 @@ fn pool(pool: &Pool) -> String {
     }
     let set = [
         ("connect", pool.timeouts.connect),
+        ("first_byte", pool.timeouts.first_byte),
         ("idle", pool.timeouts.idle),
         ("half_closed", pool.timeouts.half_closed),
     ];
@@ -133,8 +182,9 @@ fn health(check: &HealthCheck) -> String {
 
 fn clocks(timeouts: &Timeouts) -> String {
     format!(
-        "connect: {}, idle: {}, half_closed: {}",
+        "connect: {}, first_byte: {}, idle: {}, half_closed: {}",
         duration_text(timeouts.connect),
+        duration_text(timeouts.first_byte),
         duration_text(timeouts.idle),
         duration_text(timeouts.half_closed),
     )

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::value::admission::byte_rate_text;
 use crate::value::{NAME_MAX, duration_text};
 use crate::word::Word;
 
@@ -58,6 +59,24 @@ pub(crate) enum Shape {
         /// The largest.
         most: u32,
     },
+    /// So many per period.
+    Rate {
+        /// The largest number.
+        count_max: u32,
+        /// The shortest period.
+        period_least: Duration,
+        /// The longest period.
+        period_most: Duration,
+    },
+    /// Bytes per second.
+    Bandwidth {
+        /// The smallest.
+        least: u64,
+        /// The largest.
+        most: u64,
+    },
+    /// Networks, or one of them.
+    Networks,
     /// One of a list of words.
     Word {
         /// The list.
@@ -107,6 +126,23 @@ impl Shape {
             Self::Integer { least, most } => format!("a whole number from {least} to {most}"),
             Self::AutoOrInteger { least, most } => {
                 format!("`auto` or a whole number from {least} to {most}")
+            }
+            Self::Rate {
+                count_max,
+                period_least,
+                period_most,
+            } => {
+                let (least, most) = (duration_text(*period_least), duration_text(*period_most));
+                format!(
+                    "a rate such as 50/s, 100/10s or 6000/m: 1 to {count_max} per {least} to {most}"
+                )
+            }
+            Self::Bandwidth { least, most } => {
+                let (least, most) = (byte_rate_text(*least), byte_rate_text(*most));
+                format!("a bandwidth from {least} to {most}, such as 64KiB/s, 10MiB/s or 1GiB/s")
+            }
+            Self::Networks => {
+                "networks or addresses, such as [10.0.0.0/8, \"fd00::/8\", 192.0.2.1]".to_owned()
             }
             Self::Word { words, .. } => {
                 format!(

@@ -2,10 +2,14 @@
 //! the mistakes, the JSON Schema and the reference all read it from here, so that they cannot disagree. A key is here
 //! exactly when it works.
 
+mod admission;
+
 use std::time::Duration;
 
 use crate::key::{Absent, Block, Key, Shape};
 use crate::plan::{Balance, Io, LogFormat, LogLevel};
+
+pub(crate) use self::admission::*;
 
 /// Every block, in the order of the reference.
 pub(crate) static BLOCKS: &[&Block] = &[
@@ -15,6 +19,9 @@ pub(crate) static BLOCKS: &[&Block] = &[
     &LIMITS,
     &TIMEOUTS,
     &LISTENER,
+    &ACCESS,
+    &LISTENER_LIMITS,
+    &PER_CLIENT,
     &LISTENER_TIMEOUTS,
     &POOL,
     &SERVER,
@@ -23,6 +30,9 @@ pub(crate) static BLOCKS: &[&Block] = &[
 ];
 
 const MS: Duration = Duration::from_millis(1);
+/// The most connections that a limit can name.
+const CONNECTIONS_MAX: u32 = 16_777_216;
+
 const HOUR: Duration = Duration::from_secs(3600);
 const MONTH: Duration = Duration::from_secs(720 * 3600);
 
@@ -209,7 +219,7 @@ pub(crate) static LIMITS: Block = Block {
     path: "limits",
     doc: "The bounds of the process.",
     keys: &[&LIMIT_CONNECTIONS],
-    later: &["handshakes", "per_client", "bandwidth"],
+    later: &["handshakes"],
     elsewhere: &[],
 };
 
@@ -217,7 +227,7 @@ pub(crate) static LIMIT_CONNECTIONS: Key = Key {
     name: "connections",
     shape: Shape::AutoOrInteger {
         least: 1,
-        most: 16_777_216,
+        most: CONNECTIONS_MAX,
     },
     absent: Absent::Value("auto"),
     doc: "How many client connections may be open at once, over all listeners; more are refused and counted. `auto` is \
@@ -229,12 +239,12 @@ pub(crate) static TIMEOUTS: Block = Block {
     what: "timeouts block",
     path: "timeouts",
     doc: "The clocks of every connection, and of a stopping process.",
-    keys: &[&CONNECT, &IDLE, &HALF_CLOSED, &DRAIN],
+    keys: &[&CONNECT, &FIRST_BYTE, &IDLE, &HALF_CLOSED, &DRAIN],
     later: LATER_CLOCKS,
     elsewhere: &[],
 };
 
-const LATER_CLOCKS: &[&str] = &["first_byte", "handshake", "header", "response"];
+const LATER_CLOCKS: &[&str] = &["handshake", "header", "response"];
 
 const NO_DRAIN_HERE: &[(&str, &str)] = &[(
     "drain",
@@ -245,7 +255,12 @@ pub(crate) static LISTENER_TIMEOUTS: Block = Block {
     what: "timeouts block of a listener",
     path: "listeners.NAME.timeouts",
     doc: "The clocks of this listener's connections. What is not set here is that of the process.",
-    keys: &[&LISTENER_CONNECT, &LISTENER_IDLE, &LISTENER_HALF_CLOSED],
+    keys: &[
+        &LISTENER_CONNECT,
+        &LISTENER_FIRST_BYTE,
+        &LISTENER_IDLE,
+        &LISTENER_HALF_CLOSED,
+    ],
     later: LATER_CLOCKS,
     elsewhere: NO_DRAIN_HERE,
 };
@@ -254,15 +269,20 @@ pub(crate) static POOL_TIMEOUTS: Block = Block {
     what: "timeouts block of a pool",
     path: "pools.NAME.timeouts",
     doc: "The clocks of the connections that this pool serves. What is not set here is that of the listener.",
-    keys: &[&POOL_CONNECT, &POOL_IDLE, &POOL_HALF_CLOSED],
+    keys: &[
+        &POOL_CONNECT,
+        &POOL_FIRST_BYTE,
+        &POOL_IDLE,
+        &POOL_HALF_CLOSED,
+    ],
     later: LATER_CLOCKS,
     elsewhere: NO_DRAIN_HERE,
 };
 
-/// The three keys that stand in every block of timeouts differ only in what holds when they are not set.
+/// The four keys that stand in every block of timeouts differ only in what holds when they are not set.
 macro_rules! clocks {
-    ($connect:ident $idle:ident $half_closed:ident:
-     $connect_absent:expr, $idle_absent:expr, $half_closed_absent:expr) => {
+    ($connect:ident $first_byte:ident $idle:ident $half_closed:ident:
+     $connect_absent:expr, $first_byte_absent:expr, $idle_absent:expr, $half_closed_absent:expr) => {
         pub(crate) static $connect: Key = Key {
             name: "connect",
             shape: Shape::Duration {
@@ -272,6 +292,27 @@ macro_rules! clocks {
             absent: $connect_absent,
             doc: "How long a connection attempt to one server may take.",
             also: &["connection", "dial", "timeout_connect", "connect_timeout"],
+        };
+
+        pub(crate) static $first_byte: Key = Key {
+            name: "first_byte",
+            shape: Shape::Duration {
+                least: MS,
+                most: MONTH,
+            },
+            absent: $first_byte_absent,
+            doc: "How long a server may take to say its first byte, once the client has spoken: from the client's \
+                  latest byte on. It ends with the server's first byte, and does not run while the client is silent \
+                  from the start; that is `idle`. Where a server never answers (syslog), or only after \
+                  long, set it as long as `idle`.",
+            also: &[
+                "response",
+                "request",
+                "answer",
+                "ttfb",
+                "timeout_server",
+                "first_byte_timeout",
+            ],
         };
 
         pub(crate) static $idle: Key = Key {
@@ -306,11 +347,15 @@ macro_rules! clocks {
     };
 }
 
-clocks!(CONNECT IDLE HALF_CLOSED: Absent::Value("3s"), Absent::Value("5m"), Absent::Value("30s"));
-clocks!(LISTENER_CONNECT LISTENER_IDLE LISTENER_HALF_CLOSED: Absent::Otherwise("that of the process"),
-    Absent::Otherwise("that of the process"), Absent::Otherwise("that of the process"));
-clocks!(POOL_CONNECT POOL_IDLE POOL_HALF_CLOSED: Absent::Otherwise("that of the listener"),
-    Absent::Otherwise("that of the listener"), Absent::Otherwise("that of the listener"));
+clocks!(CONNECT FIRST_BYTE IDLE HALF_CLOSED:
+    Absent::Value("3s"), Absent::Value("30s"), Absent::Value("5m"), Absent::Value("30s"));
+clocks!(LISTENER_CONNECT LISTENER_FIRST_BYTE LISTENER_IDLE LISTENER_HALF_CLOSED:
+    OF_THE_PROCESS, OF_THE_PROCESS, OF_THE_PROCESS, OF_THE_PROCESS);
+clocks!(POOL_CONNECT POOL_FIRST_BYTE POOL_IDLE POOL_HALF_CLOSED:
+    OF_THE_LISTENER, OF_THE_LISTENER, OF_THE_LISTENER, OF_THE_LISTENER);
+
+const OF_THE_PROCESS: Absent = Absent::Otherwise("that of the process");
+const OF_THE_LISTENER: Absent = Absent::Otherwise("that of the listener");
 
 pub(crate) static DRAIN: Key = Key {
     name: "drain",
@@ -333,19 +378,15 @@ pub(crate) static LISTENER: Block = Block {
     what: "listener",
     path: "listeners.NAME",
     doc: "An accepting socket, or several with one name. NAME is 1 to 64 of the characters `A-Z a-z 0-9 _ . -`.",
-    keys: &[&BIND, &LISTENER_POOL, &LISTENER_TIMEOUTS_KEY],
-    later: &[
-        "access",
-        "limits",
-        "proxy_protocol",
-        "tls",
-        "http",
-        "routes",
+    keys: &[
+        &BIND,
+        &LISTENER_POOL,
+        &ACCESS_KEY,
+        &LISTENER_LIMITS_KEY,
+        &LISTENER_TIMEOUTS_KEY,
     ],
-    elsewhere: &[(
-        "limits",
-        "`limits` at the top of the file holds for all listeners together",
-    )],
+    later: &["proxy_protocol", "tls", "http", "routes"],
+    elsewhere: &[],
 };
 
 pub(crate) static BIND: Key = Key {
@@ -373,6 +414,22 @@ pub(crate) static LISTENER_POOL: Key = Key {
         "cluster",
         "to",
     ],
+};
+
+pub(crate) static ACCESS_KEY: Key = Key {
+    name: "access",
+    shape: Shape::Block(&ACCESS),
+    absent: Absent::Otherwise("everybody"),
+    doc: "Which addresses may connect.",
+    also: &["acl", "allow", "deny", "whitelist", "blacklist", "firewall"],
+};
+
+pub(crate) static LISTENER_LIMITS_KEY: Key = Key {
+    name: "limits",
+    shape: Shape::Block(&LISTENER_LIMITS),
+    absent: Absent::Otherwise("those of the process"),
+    doc: "Its bounds, and those of each client.",
+    also: &["limit", "maxconn", "rate_limit"],
 };
 
 pub(crate) static LISTENER_TIMEOUTS_KEY: Key = Key {

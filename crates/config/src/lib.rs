@@ -28,9 +28,9 @@ pub use crate::effective::effective;
 pub use crate::mistakes::{Excerpt, Mistake, Mistakes};
 pub use crate::overrides::Override;
 pub use crate::plan::{
-    AccessLog, Address, Admin, Balance, Bind, ConnectionLimit, Health, HealthCheck, HealthPort, Io,
-    Limits, Listener, Log, LogFormat, LogLevel, Plan, Pool, PoolIndex, Server, TimeoutOverrides,
-    Timeouts, Workers,
+    Access, AccessLog, Address, Admin, Balance, Bandwidth, Bind, ConnectionLimit, Health,
+    HealthCheck, HealthPort, Io, Limits, Listener, ListenerLimits, Log, LogFormat, LogLevel,
+    Network, PerClient, Plan, Pool, PoolIndex, Rate, Server, TimeoutOverrides, Timeouts, Workers,
 };
 pub use crate::reference::reference;
 pub use crate::schema::schema;

@@ -2,6 +2,8 @@
 //! means "default", no string that means a number, every pool that is named exists), and it never knows where in
 //! the file a value came from.
 
+mod admission;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,6 +12,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use self::admission::{Access, Bandwidth, ListenerLimits, Network, PerClient, Rate};
 use crate::keys;
 use crate::value;
 pub use crate::word::{Balance, Io, LogFormat, LogLevel};
@@ -136,6 +139,8 @@ pub enum ConnectionLimit {
 pub struct Timeouts {
     /// How long a connection attempt to one server may take.
     pub connect: Duration,
+    /// How long the server may take to say its first byte, from the client's latest byte on.
+    pub first_byte: Duration,
     /// How long both directions may be silent before the connection is closed.
     pub idle: Duration,
     /// How long the other direction may be silent after one side has finished sending.
@@ -148,6 +153,7 @@ impl Timeouts {
     pub fn overlaid(&self, over: &TimeoutOverrides) -> Self {
         Self {
             connect: over.connect.unwrap_or(self.connect),
+            first_byte: over.first_byte.unwrap_or(self.first_byte),
             idle: over.idle.unwrap_or(self.idle),
             half_closed: over.half_closed.unwrap_or(self.half_closed),
         }
@@ -159,6 +165,8 @@ impl Timeouts {
 pub struct TimeoutOverrides {
     /// See [`Timeouts::connect`].
     pub connect: Option<Duration>,
+    /// See [`Timeouts::first_byte`].
+    pub first_byte: Option<Duration>,
     /// See [`Timeouts::idle`].
     pub idle: Option<Duration>,
     /// See [`Timeouts::half_closed`].
@@ -174,6 +182,10 @@ pub struct Listener {
     pub binds: Vec<Bind>,
     /// Where its connections go.
     pub pool: PoolIndex,
+    /// The addresses that may connect; `None` when all may.
+    pub access: Option<Access>,
+    /// Its bounds.
+    pub limits: ListenerLimits,
     /// The timeouts of its connections, before the pool's own are laid over ([`Plan::timeouts_between`]).
     pub timeouts: Timeouts,
 }

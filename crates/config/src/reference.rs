@@ -3,6 +3,7 @@
 
 use crate::key::{Absent, Block, Key, Shape};
 use crate::keys::BLOCKS;
+use crate::value::admission::byte_rate_text;
 use crate::value::duration_text;
 
 const INTRODUCTION: &str = r#"# Configuration
@@ -23,6 +24,10 @@ pools:
 
 - An unknown key is a mistake, and so is a key that is set twice.
 - A **duration** is a whole number and one unit: `500ms`, `2s`, `1m`, `1h`.
+- A **rate** is a number per period: `50/s`, `100/10s`, `6000/m`. A **bandwidth** is a number of KiB (1024 bytes), MiB or
+  GiB per second: `64KiB/s`, `10MiB/s`.
+- A **network** is an address and the number of bits that its addresses share: `10.0.0.0/8`, `"fd00::/8"`; an address
+  alone is the network of that address.
 - An **address** is an IP address and a port, `10.0.0.1:80`, or `unix:` and an absolute path. In quotes where YAML asks
   for it: `"[fd00::1]:80"`, `":443"`.
 - `--set KEY.PATH=VALUE` on the command line wins over the file, and the last one over the ones before it:
@@ -87,6 +92,21 @@ fn value(shape: &Shape) -> String {
             .map(|word| format!("`{}`", word.text))
             .collect::<Vec<_>>()
             .join(", "),
+        Shape::Rate {
+            count_max,
+            period_least,
+            period_most,
+        } => format!(
+            "rate, 1 to {count_max} per {} to {}",
+            duration_text(*period_least),
+            duration_text(*period_most)
+        ),
+        Shape::Bandwidth { least, most } => format!(
+            "bandwidth, {} to {}",
+            byte_rate_text(*least),
+            byte_rate_text(*most)
+        ),
+        Shape::Networks => "network, or a list of networks".to_owned(),
         Shape::SocketPath => "absolute path".to_owned(),
         Shape::AccessLog => "`stdout`, `off` or an absolute path".to_owned(),
         Shape::HttpDoor => "`off`, or IP address and port".to_owned(),
@@ -116,12 +136,12 @@ fn word_list(key: &Key) -> String {
     format!("\n`{}`:\n\n{lines}", key.name)
 }
 
-/// The anchor that a Markdown heading gets: lower case, without what is not a letter, digit or `-`.
+/// The anchor that a Markdown heading gets: lower case, without what is not a letter, digit, `_` or `-`.
 fn anchor(block: &Block) -> String {
     let kept = block
         .path
         .chars()
-        .filter(|c| c.is_ascii_alphanumeric())
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
         .collect::<String>();
     format!("#{}", kept.to_lowercase())
 }

@@ -77,6 +77,14 @@ fn shape(shape: &Shape) -> Value {
                 .collect();
             json!({ "oneOf": words })
         }
+        Shape::Rate { .. } => json!({ "type": "string", "pattern": "^[0-9]+/[0-9]*(ms|s|m|h)$" }),
+        Shape::Bandwidth { .. } => {
+            json!({ "type": "string", "pattern": "^[0-9]+(KiB|MiB|GiB)/s$" })
+        }
+        Shape::Networks => {
+            let one = json!({ "type": "string", "pattern": "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$" });
+            json!({ "anyOf": [one, { "type": "array", "minItems": 1, "items": one }] })
+        }
         Shape::SocketPath => json!({ "type": "string", "pattern": "^/" }),
         Shape::AccessLog => {
             json!({ "anyOf": [{ "enum": ["stdout", "off"] }, { "type": "string", "pattern": "^/" }] })

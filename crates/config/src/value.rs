@@ -1,8 +1,10 @@
 //! From the text of a scalar to a value: durations, numbers, words, addresses, paths, names. Each either gives a
 //! value that cannot be wrong or says what is wrong and how to write it; none looks at anything but its text.
 
+pub(crate) mod admission;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -155,6 +157,18 @@ pub(crate) fn integer<T: TryFrom<u32>>(text: &str, key: &Key) -> Result<T, Wrong
             format!("{} is out of bounds", shown(text)),
             key.shape.expected(),
         )
+    })
+}
+
+/// A whole number within the bounds of `key`, which leave 0 out.
+pub(crate) fn count(text: &str, key: &Key) -> Result<NonZeroU32, Wrong> {
+    integer(text, key).and_then(|number: u32| {
+        NonZeroU32::new(number).ok_or_else(|| {
+            Wrong::new(
+                format!("{} is out of bounds", shown(text)),
+                key.shape.expected(),
+            )
+        })
     })
 }
 

@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ringgate_config::{
-    AccessLog, Address, Balance, Bind, ConnectionLimit, Health, HealthCheck, HealthPort, Io,
-    LogFormat, LogLevel, Plan, Server, Workers, effective, parse,
+    Access, AccessLog, Address, Balance, Bandwidth, Bind, ConnectionLimit, Health, HealthCheck,
+    HealthPort, Io, ListenerLimits, LogFormat, LogLevel, Network, PerClient, Plan, Rate, Server,
+    Workers, effective, parse,
 };
 
 const LISTENERS: &str = "listeners: { db: { bind: \":5432\", pool: db } }\n";
@@ -324,5 +325,129 @@ fn a_pool_has_at_most_4096_servers() {
     assert!(
         mistakes.to_string().contains("the pool has 4097 servers"),
         "{mistakes}"
+    );
+}
+
+/// The plan of one listener with these keys.
+fn listener(keys: &str) -> ringgate_config::Listener {
+    let text = format!("listeners: {{ db: {{ bind: \":5432\", pool: db, {keys} }} }}\n{POOLS}");
+    plan(&text).listeners.remove(0)
+}
+
+#[test]
+fn a_listener_lets_everybody_in_unless_it_says_otherwise() {
+    let plain = listener("");
+    assert_eq!(plain.access, None);
+    assert_eq!(plain.limits, ListenerLimits::default());
+}
+
+#[test]
+fn every_form_of_network_is_read() {
+    let check = |text: &str, first: &str, prefix: u8| {
+        let network = Network {
+            first: first.parse().unwrap(),
+            prefix,
+        };
+        for (key, access) in [
+            ("allow", (vec![network], vec![])),
+            ("deny", (vec![], vec![network])),
+        ] {
+            let (allow, deny) = access;
+            let expected = Some(Access { allow, deny });
+            for written in [text.to_owned(), format!("[{text}]")] {
+                assert_eq!(
+                    listener(&format!("access: {{ {key}: {written} }}")).access,
+                    expected,
+                    "{text}"
+                );
+            }
+        }
+    };
+    check("10.0.0.0/8", "10.0.0.0", 8);
+    check("0.0.0.0/0", "0.0.0.0", 0);
+    check("192.0.2.1/32", "192.0.2.1", 32);
+    check("192.0.2.1", "192.0.2.1", 32);
+    check("'fd00::/8'", "fd00::", 8);
+    check("'::/0'", "::", 0);
+    check("'FD00:0::1'", "fd00::1", 128);
+}
+
+#[test]
+fn networks_may_lie_in_each_other() {
+    let text = "access: { allow: [10.0.0.0/8, 10.1.2.0/24], deny: [10.1.0.0/16] }";
+    assert_eq!(listener(text).access.unwrap().allow.len(), 2);
+}
+
+#[test]
+fn every_form_of_rate_is_read() {
+    for (text, count, period) in [
+        ("50/s", 50, secs(1)),
+        ("100/10s", 100, secs(10)),
+        ("6000/m", 6000, secs(60)),
+        ("1/h", 1, secs(3600)),
+        ("7/1500ms", 7, Duration::from_millis(1500)),
+    ] {
+        let count = NonZeroU32::new(count).unwrap();
+        let expected = PerClient {
+            connections: None,
+            rate: Some(Rate { count, period }),
+            ipv6_prefix: 64,
+        };
+        let limits = listener(&format!("limits: {{ per_client: {{ rate: {text} }} }}")).limits;
+        assert_eq!(limits.per_client, Some(expected), "{text}");
+    }
+}
+
+#[test]
+fn every_bound_of_a_listener_is_read() {
+    let limits = listener(
+        "limits: { connections: 10, per_client: { connections: 3, ipv6_prefix: 56 }, bandwidth: 10MiB/s }",
+    )
+    .limits;
+    let expected = ListenerLimits {
+        connections: NonZeroU32::new(10),
+        per_client: Some(PerClient {
+            connections: NonZeroU32::new(3),
+            rate: None,
+            ipv6_prefix: 56,
+        }),
+        bandwidth: NonZeroU64::new(10 << 20).map(Bandwidth),
+    };
+    assert_eq!(limits, expected);
+    for (text, bytes) in [
+        ("64KiB/s", 64 << 10),
+        ("1GiB/s", 1 << 30),
+        ("1024GiB/s", 1 << 40),
+    ] {
+        let limits = listener(&format!("limits: {{ bandwidth: {text} }}")).limits;
+        assert_eq!(
+            limits.bandwidth,
+            NonZeroU64::new(bytes).map(Bandwidth),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_first_byte_is_waited_for_as_the_pool_the_listener_or_the_process_says() {
+    let check = |process: &str, listener: &str, pool: &str, expected: Duration| {
+        let text = format!(
+            "timeouts: {{ {process} }}\n\
+             listeners: {{ a: {{ bind: \":1\", pool: db, timeouts: {{ {listener} }} }} }}\n\
+             pools: {{ db: {{ servers: [10.0.0.1:80], timeouts: {{ {pool} }} }} }}\n"
+        );
+        let plan = plan(&text);
+        let listener = &plan.listeners[0];
+        let timeouts = Plan::timeouts_between(listener, plan.pool(listener.pool));
+        assert_eq!(timeouts.first_byte, expected);
+    };
+    check("", "", "", secs(30));
+    check("first_byte: 1s", "", "", secs(1));
+    check("first_byte: 1s", "first_byte: 2s", "", secs(2));
+    check(
+        "first_byte: 1s",
+        "first_byte: 2s",
+        "first_byte: 3s",
+        secs(3),
     );
 }

@@ -14,6 +14,7 @@ use ringgate_engine::counters::{Histogram, PerWorker};
 use ringgate_engine::reason::Reason;
 use ringgate_engine::snapshot::{Listener, Pool, Published, Server, Snapshot};
 
+use crate::admission::{admission, bandwidth};
 use crate::status::ServerState;
 
 /// The truth of one process. The counters live in what it publishes and go on from snapshot to snapshot.
@@ -73,7 +74,7 @@ impl Facts {
             listeners: plan
                 .listeners
                 .iter()
-                .map(|listener| first_listener(listener, workers))
+                .map(|listener| first_listener(listener, workers, connections_max))
                 .collect(),
             pools: plan
                 .pools
@@ -209,11 +210,17 @@ impl ServerFacts {
     }
 }
 
-fn first_listener(listener: &config::Listener, workers: usize) -> Arc<Listener> {
+fn first_listener(
+    listener: &config::Listener,
+    workers: usize,
+    connections_max: u32,
+) -> Arc<Listener> {
     Arc::new(Listener {
         name: listener.name.as_str().into(),
         pool: PoolId(id(listener.pool.0)),
         timeouts: listener.timeouts,
+        admission: admission(listener, connections_max),
+        bandwidth: bandwidth(listener, workers),
         counters: Arc::new(PerWorker::new(workers)),
     })
 }

@@ -2,6 +2,7 @@
 //! operator, writes the access log and decides when the process ends. It never touches a connection of a client.
 
 pub mod admin;
+mod admission;
 pub mod client;
 mod endings;
 mod exposition;

@@ -99,13 +99,14 @@ const GAUGES: [(&str, &str); 8] = [
 
 /// Rows that exist from the start, so that an alert on an increase also sees the first one. Every other reason
 /// gets its row when it first happens.
-const CLOSED_FROM_START: [(ClosedBy, Reason); 13] = [
+const CLOSED_FROM_START: [(ClosedBy, Reason); 14] = [
     (ClosedBy::Client, Reason::Done),
     (ClosedBy::Client, Reason::ClientReset),
     (ClosedBy::Server, Reason::Done),
     (ClosedBy::Server, Reason::ServerReset),
     (ClosedBy::Ringgate, Reason::ClientIdle),
     (ClosedBy::Ringgate, Reason::ServerIdle),
+    (ClosedBy::Ringgate, Reason::FirstByteTimeout),
     (ClosedBy::Ringgate, Reason::NoServer),
     (ClosedBy::Ringgate, Reason::ConnectRefused),
     (ClosedBy::Ringgate, Reason::ConnectTimeout),
@@ -204,7 +205,9 @@ fn fold_listener(listener: &Listener) {
         .set(counters.sum(|worker| &worker.active) as f64);
     for reason in Reason::ALL {
         let rejected = counters.sum(|worker| worker.rejected.of(reason));
-        if rejected > 0 || REJECTED_FROM_START.contains(&reason) {
+        let may_happen =
+            REJECTED_FROM_START.contains(&reason) || listener.admission.may_refuse(reason);
+        if rejected > 0 || may_happen {
             counter!("ringgate_listener_rejected_total", "listener" => name(), "reason" => reason.word())
                 .absolute(rejected);
         }

@@ -129,6 +129,11 @@ fn listener_status(listener: &Listener, bind: Vec<String>, pool: &str) -> status
         bind,
         pool: pool.to_owned(),
         connections_active: counters.sum(|worker| &worker.active),
+        connections_max: listener
+            .admission
+            .connections
+            .as_ref()
+            .map(|limit| u64::from(limit.max.get())),
         connections_total: counters.sum(|worker| &worker.connections),
         rejected_total: Reason::ALL
             .into_iter()

@@ -86,6 +86,8 @@ pub struct Listener {
     pub pool: String,
     /// Open now.
     pub connections_active: u64,
+    /// As many as may be open at once; absent when only the process bounds them.
+    pub connections_max: Option<u64>,
     /// Admitted since the start.
     pub connections_total: u64,
     /// Refused since the start, for any reason.

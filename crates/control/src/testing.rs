@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use ringgate_config::{
     AccessLog, Address, Admin, Balance, Bind, ConnectionLimit, Health, HealthCheck, HealthPort, Io,
-    Limits, Listener, Log, LogFormat, LogLevel, Plan, Pool, PoolIndex, Server, TimeoutOverrides,
-    Timeouts, Workers,
+    Limits, Listener, ListenerLimits, Log, LogFormat, LogLevel, Plan, Pool, PoolIndex, Server,
+    TimeoutOverrides, Timeouts, Workers,
 };
 use ringgate_engine::snapshot::Shared;
 use ringgate_engine::worker::Message;
@@ -31,6 +31,7 @@ use crate::{About, Tell};
 pub(crate) fn plan(servers: &[&str]) -> Plan {
     let timeouts = Timeouts {
         connect: Duration::from_secs(3),
+        first_byte: Duration::from_secs(30),
         idle: Duration::from_secs(300),
         half_closed: Duration::from_secs(30),
     };
@@ -58,6 +59,8 @@ pub(crate) fn plan(servers: &[&str]) -> Plan {
                 dual_stack: false,
             }],
             pool: PoolIndex(0),
+            access: None,
+            limits: ListenerLimits::default(),
             timeouts,
         }],
         pools: vec![Pool {

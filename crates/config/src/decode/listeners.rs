@@ -1,5 +1,6 @@
 //! The listeners: where they accept and which pool serves them. It never looks into a pool.
 
+use super::admission;
 use super::fields::{Decoder, Fields};
 use super::pools::PoolNames;
 use crate::keys;
@@ -42,12 +43,16 @@ pub(super) fn decode(
         let fields = decoder.fields(node, &keys::LISTENER, place);
         let binds = binds(decoder, &fields);
         let pool = pool(decoder, &fields, pools);
+        let access = admission::access(decoder, &fields);
+        let limits = admission::limits(decoder, &fields);
         let timeouts = process.overlaid(&overrides(decoder, &fields));
         if let Some(pool) = pool {
             all.listeners.push(Listener {
                 name: name.to_owned(),
                 binds: binds.iter().map(|(bind, _)| bind.clone()).collect(),
                 pool,
+                access,
+                limits,
                 timeouts,
             });
         }
@@ -122,6 +127,7 @@ fn overrides(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>) -> TimeoutOverr
     );
     TimeoutOverrides {
         connect: decoder.duration_if_set(&timeouts, &keys::LISTENER_CONNECT),
+        first_byte: decoder.duration_if_set(&timeouts, &keys::LISTENER_FIRST_BYTE),
         idle: decoder.duration_if_set(&timeouts, &keys::LISTENER_IDLE),
         half_closed: decoder.duration_if_set(&timeouts, &keys::LISTENER_HALF_CLOSED),
     }

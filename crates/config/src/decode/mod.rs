@@ -1,6 +1,7 @@
 //! From the tree of nodes to the plan: one walk that gathers every mistake. Each kind of block has its file; this
 //! one ties them together. It never stops at the first mistake, and gives no plan when there is one.
 
+mod admission;
 mod circle;
 mod fields;
 mod listeners;

@@ -87,6 +87,7 @@ fn pool(
         servers: members,
         timeouts: TimeoutOverrides {
             connect: decoder.duration_if_set(&timeouts, &keys::POOL_CONNECT),
+            first_byte: decoder.duration_if_set(&timeouts, &keys::POOL_FIRST_BYTE),
             idle: decoder.duration_if_set(&timeouts, &keys::POOL_IDLE),
             half_closed: decoder.duration_if_set(&timeouts, &keys::POOL_HALF_CLOSED),
         },

@@ -40,6 +40,7 @@ pub(super) fn decode(decoder: &mut Decoder<'_, '_>, top: &Fields<'_>) -> Process
         limits: limits(decoder, top),
         timeouts: Timeouts {
             connect: decoder.duration(&timeouts, &keys::CONNECT),
+            first_byte: decoder.duration(&timeouts, &keys::FIRST_BYTE),
             idle: decoder.duration(&timeouts, &keys::IDLE),
             half_closed: decoder.duration(&timeouts, &keys::HALF_CLOSED),
         },
