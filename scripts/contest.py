@@ -25,11 +25,14 @@ FOREIGN_SHARE_MAX = 0.05
 IN_SANDBOX = "RINGGATE_CONTEST_SANDBOX"
 
 
-def arguments(about):
+def arguments(about, known=NAMES):
+    """The options of every contest, in which `known` may take part."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--rounds", type=int, default=6, help="turns of each contestant [%(default)s]")
     parser.add_argument("--seconds", type=int, default=4, help="length of a turn [%(default)s]")
-    parser.add_argument("--only", type=names, metavar="A,B", help=f"of {', '.join(NAMES)} [all that are installed]")
+    parser.add_argument(
+        "--only", type=some_of(known), metavar="A,B", help=f"of {', '.join(known)} [all that are installed]"
+    )
     parser.add_argument("--aa", action="store_true", help="add Ringgate a second time: its ratio to itself is the noise")
     parser.add_argument("--ringgate", metavar="PATH", help="use this program instead of building one")
     parser.add_argument("--haproxy", metavar="PATH", default="haproxy", help="use this HAProxy [%(default)s]")
@@ -37,12 +40,15 @@ def arguments(about):
     return parser
 
 
-def names(text):
-    chosen = text.split(",")
-    for name in chosen:
-        if name not in NAMES:
-            raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(NAMES)}")
-    return chosen
+def some_of(known):
+    def names(text):
+        chosen = text.split(",")
+        for name in chosen:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(known)}")
+        return chosen
+
+    return names
 
 
 def wanted(options, name):
@@ -101,18 +107,16 @@ class Processes:
 
     def __exit__(self, *_):
         for process in self.running:
-            process.kill()
-            process.wait()
+            end_group(process)
         shutil.rmtree(self.dir)
 
     def start(self, name, command, core, address):
         """Starts `command` on `core` and waits until it accepts on `address`."""
+        if accepts(address):
+            sys.exit(f"{name} cannot start: somebody else is at {address}")
         log = self.dir / f"{name}.log"
         with log.open("w") as output:
-            process = subprocess.Popen(
-                ["taskset", "-c", core, *map(str, command)], stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
-        self.running.append(process)
+            process = self.spawn(core, command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         deadline = time.monotonic() + READY_SECONDS_MAX
         while not accepts(address):
             if process.poll() is not None or time.monotonic() > deadline:
@@ -120,10 +124,28 @@ class Processes:
             time.sleep(0.02)
         return process.pid
 
+    def spawn(self, core, command, **streams):
+        """Starts `command` on `core`, in a process group of its own."""
+        command = ["taskset", "-c", core, *map(str, command)]
+        process = subprocess.Popen(command, start_new_session=True, text=True, **streams)
+        self.running.append(process)
+        return process
+
     def file(self, name, text):
         path = self.dir / name
         path.write_text(text)
         return path
+
+
+def end_group(process):
+    """Ends a process and all it has forked, and waits for that: workers that outlive their master would go on taking
+    connections. Here this process is the first of its namespace, so orphans are its children."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+        while True:
+            os.waitpid(-process.pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        process.wait()
 
 
 def accepts(address):
@@ -143,6 +165,7 @@ class Contestant:
     name: str
     address: str
     pid: int | None  # None: no proxy, the client talks to the first server
+    cores: str = PROXY_CORE
 
 
 @dataclass
@@ -152,6 +175,8 @@ class Load:
     units: float
     seconds: float
     error: str | None = None
+    latency: dict | None = None  # microseconds by quantile
+    late: bool = False  # less came through than was to
 
 
 @dataclass
@@ -160,6 +185,8 @@ class Turn:
     cost: float = 0.0  # seconds of proxy CPU per unit
     busy: float = 0.0  # share of the proxy's core
     foreign: float = 0.0  # share of the machine used by processes that are not ours
+    latency: dict | None = None
+    late: bool = False
     error: str | None = None
 
 
@@ -187,14 +214,16 @@ def take_turn(contestant, load):
         cost=proxy / result.units,
         busy=proxy / result.seconds,
         foreign=max(0.0, machine_busy - own) / machine_all,
+        latency=result.latency,
+        late=result.late,
     )
 
 
 def check_pinned(contestant):
     for pid in family(contestant.pid):
         for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-            if os.sched_getaffinity(int(task.name)) != {int(PROXY_CORE)}:
-                sys.exit(f"{contestant.name} left core {PROXY_CORE}: no fair contest")
+            if not os.sched_getaffinity(int(task.name)) <= set(map(int, contestant.cores.split(","))):
+                sys.exit(f"{contestant.name} left its cores, {contestant.cores}: no fair contest")
 
 
 def proxy_seconds(contestant):

@@ -1,66 +1,100 @@
-"""The proxies of a contest and the nginx behind them, each with the settings that are fair: one worker, no logs, connect
-5 s, idle 5 min, the same backlog, TCP_NODELAY (the default of all three). It measures nothing."""
+"""The proxies of a contest and the nginx behind them, each with the settings that are fair: as many workers, no logs,
+connect 5 s, idle 5 min, the same backlog, TCP_NODELAY (the default of them all). It measures nothing."""
 
 import os
 import pathlib
 import shutil
+from dataclasses import dataclass
 
-from contest import LOAD_CORE, PROXY_CORE, Contestant, wanted
+from contest import LOAD_CORE, NAMES, PROXY_CORE, REPO, Contestant, wanted
 
 BACKLOG = 65535
+CONNECTIONS_MAX = 9400  # two descriptors each, and a process has 20,000 at most on many machines
+TOOLS = REPO / "target/tools"  # where peers are that Debian does not have
+NULL_RELAYS = ["null-uring", "null-splice", "null-tokio", "null-tokio-uring"]
+
+
+@dataclass
+class Entry:
+    """Who takes part, and how."""
+
+    kind: str
+    label: str = ""  # tells entries of one kind apart
+    bulk: bool = False  # the settings for long transfers instead of those for small replies
+    workers: int = 1
+
+    @property
+    def name(self):
+        return f"{self.kind} {self.label}".strip()
+
+
+@dataclass
+class Place:
+    """Where a proxy listens, and whom it asks."""
+
+    name: str  # of its files
+    address: str
+    servers: list
+    checks: bool  # ask each server every 2 s whether it is alive
 
 
 def start(options, processes, servers, checks, bulk=False):
-    """Starts every proxy that is wanted and installed. `checks`: ask each server every 2 s whether it is alive.
-    `bulk`: each peer's best settings for long transfers instead of small replies."""
-    found = [Contestant("direct", servers[0], None)] if wanted(options, "direct") else []
-    starters = [("ringgate", ringgate), ("haproxy", haproxy), ("nginx", nginx)]
+    """Starts every proxy that is wanted and installed, with one worker each."""
+    entries = [Entry(kind, bulk=bulk) for kind in NAMES if wanted(options, kind)]
     if options.aa:
-        starters.append(("ringgate again", ringgate))
-    for number, (name, proxy) in enumerate(starters):
-        if not wanted(options, name.split()[0]):
+        entries.append(Entry("ringgate", "again", bulk=bulk))
+    return start_entries(options, processes, entries, servers, checks)
+
+
+def start_entries(options, processes, entries, servers, checks, cores=PROXY_CORE):
+    """Starts those of `entries` that are installed."""
+    found = []
+    for number, entry in enumerate(entries):
+        if entry.kind == "direct":
+            found.append(Contestant(entry.name, servers[0], None))
             continue
-        address = f"127.0.0.1:{7001 + number}"
-        command = proxy(options, processes, name.replace(" ", "-"), address, servers, checks, bulk)
+        place = Place(entry.name.replace(" ", "-"), f"127.0.0.1:{7001 + number}", servers, checks)
+        command = STARTERS[entry.kind](options, processes, entry, place)
         if command is None:
-            print(f"{name} is not installed, so it is left out")
+            print(f"{entry.name} is not installed, so it is left out")
             continue
-        pid = processes.start(name, command, PROXY_CORE, address)
-        found.append(Contestant(name, address, pid))
+        pid = processes.start(place.name, command, cores, place.address)
+        found.append(Contestant(entry.name, place.address, pid, cores))
     return found
 
 
-def ringgate(options, processes, name, address, servers, checks, _bulk):
-    access = processes.dir / f"{name}.access" if options.access_log == "on" else "off"
-    health = "\n    health: { interval: 2s }" if checks else ""
+def ringgate(options, processes, entry, place):
+    access = processes.dir / f"{place.name}.access" if options.access_log == "on" else "off"
+    health = "\n    health: { interval: 2s }" if place.checks else ""
     config = processes.file(
-        f"{name}.yaml",
-        f"""workers: 1
-admin: {{ socket: {processes.dir}/{name}.sock, http: off }}
+        f"{place.name}.yaml",
+        f"""workers: {entry.workers}
+admin: {{ socket: {processes.dir}/{place.name}.sock, http: off }}
 log: {{ level: warn, access: {access} }}
 timeouts: {{ connect: 5s, idle: 5m }}
 listeners:
-  bench: {{ bind: "{address}", pool: bench }}
+  bench: {{ bind: "{place.address}", pool: bench }}
 pools:
   bench:{health}
-    servers: [{", ".join(f'"{server}"' for server in servers)}]
+    servers: [{", ".join(f'"{server}"' for server in place.servers)}]
 """,
     )
     return [os.environ["RINGGATE"], "run", "-c", config]
 
 
-def haproxy(options, processes, name, address, servers, checks, bulk):
+def haproxy(options, processes, entry, place):
     program = shutil.which(options.haproxy)
     if program is None:
         return None
-    check = "check inter 2s" if checks else ""
-    lines = "\n".join(f"    server s{n} {server} {check}" for n, server in enumerate(servers))
-    splice = "option splice-request\n    option splice-response" if bulk else "option splice-auto"
+    check = "check inter 2s" if place.checks else ""
+    lines = "\n".join(f"    server s{n} {server} {check}" for n, server in enumerate(place.servers))
+    splice = "option splice-request\n    option splice-response" if entry.bulk else "option splice-auto"
     config = processes.file(
-        f"{name}.cfg",
+        f"{place.name}.cfg",
         f"""global
-    nbthread 1
-    maxconn 4000
+    nbthread {entry.workers}
+    maxconn {CONNECTIONS_MAX}
+    maxpipes 400
     tune.pipesize 1048576
 defaults
     mode tcp
@@ -71,7 +105,7 @@ defaults
     option tcp-smart-connect
     {splice}
 frontend bench
-    bind {address} backlog {BACKLOG}
+    bind {place.address} backlog {BACKLOG} shards by-thread
     default_backend bench
 backend bench
     balance roundrobin
@@ -81,23 +115,23 @@ backend bench
     return [program, "-db", "-f", config]
 
 
-def nginx(_options, processes, name, address, servers, _checks, bulk):
+def nginx(_options, processes, entry, place):
     # nginx has no active checks; the others ask three servers every 2 s, which costs them next to nothing.
     program = shutil.which("nginx")
     module = pathlib.Path("/usr/lib/nginx/modules/ngx_stream_module.so")
     if program is None or not module.exists():
         return None
-    lines = " ".join(f"server {server};" for server in servers)
+    lines = " ".join(f"server {server};" for server in place.servers)
     config = processes.file(
-        f"{name}.conf",
+        f"{place.name}.conf",
         f"""load_module {module};
-{nginx_process(processes, name)}
+{nginx_process(processes, place.name, entry.workers)}
 stream {{
   access_log off;
   upstream bench {{ {lines} }}
   server {{
-    listen {address} reuseport backlog={BACKLOG};
-    proxy_connect_timeout 5s; proxy_timeout 300s; proxy_buffer_size {"256k" if bulk else "16k"};
+    listen {place.address} reuseport backlog={BACKLOG};
+    proxy_connect_timeout 5s; proxy_timeout 300s; proxy_buffer_size {"256k" if entry.bulk else "16k"};
     proxy_pass bench;
   }}
 }}
@@ -106,11 +140,107 @@ stream {{
     return [program, "-c", config, "-e", "stderr"]
 
 
-def nginx_process(processes, name):
+def nginx_process(processes, name, workers=1):
     user = "user root; " if os.geteuid() == 0 else ""
-    return f"""{user}daemon off; worker_processes 1;
+    return f"""{user}daemon off; worker_processes {workers};
 pid {processes.dir}/{name}.pid; error_log stderr warn;
-events {{ worker_connections 9000; multi_accept on; }}"""
+events {{ worker_connections {2 * CONNECTIONS_MAX}; multi_accept on; }}"""
+
+
+def envoy(_options, processes, entry, place):
+    program = envoy_program()
+    if not program.exists():
+        return None
+    tcp_proxy = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+    servers = ", ".join(f"{{ endpoint: {{ address: {envoy_address(server)} }} }}" for server in place.servers)
+    config = processes.file(
+        f"{place.name}.yaml",
+        f"""stats_config: {{ stats_matcher: {{ reject_all: true }} }}
+static_resources:
+  listeners:
+  - name: bench
+    address: {envoy_address(place.address)}
+    enable_reuse_port: true
+    tcp_backlog_size: {BACKLOG}
+    per_connection_buffer_limit_bytes: 1048576
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.tcp_proxy
+        typed_config: {{ "@type": {tcp_proxy}, stat_prefix: t, cluster: bench, idle_timeout: 300s }}
+  clusters:
+  - name: bench
+    type: STATIC
+    connect_timeout: 5s
+    per_connection_buffer_limit_bytes: 1048576
+    circuit_breakers:
+      thresholds: [{{ max_connections: 1000000, max_pending_requests: 1000000, max_requests: 1000000 }}]
+    load_assignment: {{ cluster_name: bench, endpoints: [{{ lb_endpoints: [{servers}] }}] }}
+""",
+    )
+    return [program, "-c", config, "--concurrency", entry.workers, "--disable-hot-restart", "-l", "error"]
+
+
+def envoy_program():
+    return TOOLS / "envoy/envoy/_bin/envoy"
+
+
+def envoy_address(address):
+    host, port = address.split(":")
+    return f"{{ socket_address: {{ address: {host}, port_value: {port} }} }}"
+
+
+def sozu(_options, processes, entry, place):
+    program = sozu_program()
+    if not program.exists():
+        return None
+    servers = ", ".join(f'{{ address = "{server}" }}' for server in place.servers)
+    config = processes.file(
+        f"{place.name}.toml",
+        f"""command_socket = "{processes.dir}/{place.name}.sock"
+log_level = "error"
+log_target = "stdout"
+worker_count = {entry.workers}
+max_connections = {CONNECTIONS_MAX}
+max_buffers = {2 * CONNECTIONS_MAX}
+buffer_size = 16393
+front_timeout = 300
+back_timeout = 300
+connect_timeout = 5
+splice_pipe_capacity_bytes = 1048576
+activate_listeners = true
+[[listeners]]
+protocol = "tcp"
+address = "{place.address}"
+[clusters.bench]
+protocol = "tcp"
+frontends = [{{ address = "{place.address}" }}]
+backends = [{servers}]
+""",
+    )
+    return [program, "start", "-c", config]
+
+
+def sozu_program():
+    return TOOLS / "bin/sozu"
+
+
+def null_relay(_options, _processes, entry, place):
+    return [benches_program(entry.kind), place.address, *place.servers]
+
+
+def benches_program(name):
+    """A program of benches/, which must have been built."""
+    return pathlib.Path(os.environ["RINGGATE_BENCHES"], name)
+
+
+STARTERS = {
+    "ringgate": ringgate,
+    "haproxy": haproxy,
+    "nginx": nginx,
+    "envoy": envoy,
+    "sozu": sozu,
+    **dict.fromkeys(NULL_RELAYS, null_relay),
+}
 
 
 def nginx_servers(processes, addresses):

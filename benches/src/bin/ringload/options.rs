@@ -1,0 +1,124 @@
+//! The command line of `ringload`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Puts load on a ringserve, directly or through what is to be measured.
+#[derive(Parser)]
+#[command(name = "ringload")]
+pub(crate) struct Options {
+    /// Where to connect to
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        global = true,
+        default_value = "127.0.0.1:9001"
+    )]
+    pub(crate) connect: SocketAddr,
+    /// Print one line of JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) mode: Mode,
+}
+
+/// What kind of load.
+#[derive(Subcommand)]
+pub(crate) enum Mode {
+    /// Exchanges on kept connections
+    Rr(Load),
+    /// Connect, one exchange, close, again and again
+    Crr(Load),
+    /// Connections that have one exchange and are then idle
+    Hold(Hold),
+    /// Streams of bytes
+    Bulk(Bulk),
+}
+
+/// Exchanges.
+#[derive(Args)]
+pub(crate) struct Load {
+    /// Exchanges at the same time, at most
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: usize,
+    /// How long to start exchanges
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+    /// Exchanges per second, begun on time whether or not earlier ones have ended; latency counts
+    /// from that time. Without it, the next begins when one ends
+    #[arg(long, value_parser = rate)]
+    pub(crate) rate: Option<f64>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+/// What is asked and answered.
+#[derive(Args)]
+pub(crate) struct Shape {
+    /// Bytes of a request
+    #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = clap::value_parser!(u64).range(16..=1 << 30))]
+    pub(crate) request: u64,
+    /// Bytes of a reply
+    #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    pub(crate) reply: u64,
+    /// Ask by HTTP/1.1 GET for a body of that many bytes
+    #[arg(long, conflicts_with = "request")]
+    pub(crate) http: bool,
+}
+
+/// Idle connections.
+#[derive(Args)]
+pub(crate) struct Hold {
+    /// How many
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) connections: usize,
+    /// How long to hold them; without it, until the input ends
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) seconds: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+/// Streams.
+#[derive(Args)]
+pub(crate) struct Bulk {
+    /// Which way the bytes go
+    #[arg(long, value_enum, default_value_t = Direction::Down)]
+    pub(crate) direction: Direction,
+    /// Streams at the same time
+    #[arg(long, default_value_t = 4)]
+    pub(crate) streams: usize,
+    /// How long they last
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+}
+
+/// A direction, as the client sees it.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Direction {
+    /// To the server
+    Up,
+    /// From the server
+    Down,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = positive(text)?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = positive(text)?;
+    (rate <= 1e7)
+        .then_some(rate)
+        .ok_or_else(|| "no machine does that".to_owned())
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        _ => Err("a number above 0 is expected".to_owned()),
+    }
+}

@@ -1,0 +1,359 @@
+"""What bench-peers measures, each measure with the load it takes and the table it gives. Ratios are those of two turns
+of one round; it decides nothing about who takes part."""
+
+import json
+import re
+import statistics
+import subprocess
+import time
+from dataclasses import dataclass
+
+import contest
+import peers
+from contest import LOAD_CORE, Load
+from peers import Entry
+
+SERVERS = ["127.0.0.1:9001", "127.0.0.2:9001", "127.0.0.3:9001"]
+HTTP_SERVER = "127.0.0.1:9080"
+HTTP_RELAY = "127.0.0.1:9081"
+HTTP_LOAD = "rr --http --connections 64 --reply 100"
+WRK = ["-t1", "-c64", "--latency"]
+RIVALS = ["ringgate", "haproxy", "nginx"]  # at a share of what the slowest of these can do, latency is measured
+RATE_SHARE = 0.6
+LATE = "the rate was not kept"  # in ringload's words
+HELD = [1000, 5000, 9000]
+ALL_CORES = ",".join(map(str, range(2)))
+
+
+@dataclass
+class Cost:
+    """CPU time per exchange, and exchanges per second, of the load that `arguments` make ringload put on."""
+
+    about: str
+    unit: str
+    arguments: str
+    bulk: bool = False
+    both_settings: bool = False  # it is open which of a peer's settings are best
+
+    def run(self, options, kinds):
+        entries = [Entry(kind, bulk=self.bulk) for kind in kinds]
+        if "ringgate" in kinds:
+            entries.append(Entry("ringgate", "again", bulk=self.bulk))
+        if self.both_settings:
+            entries += [Entry(kind, "bulk", bulk=True) for kind in kinds if kind in ("haproxy", "nginx")]
+        with contest.Processes() as processes:
+            start_server(processes)
+            found = peers.start_entries(options, processes, entries, SERVERS, checks=False)
+            turns = contest.compete(found, options.rounds, lambda address: ringload(self.arguments, address, options))
+        rows = []
+        for name, row in turns.items():
+            good = quiet(row, options)
+            if not good:
+                rows.append([name, why_not(row), "", "", ""])
+                continue
+            rate = f"{median(turn.rate for turn in good):,.0f}"
+            if name == "direct":
+                rows.append([name, rate, "", "", ""])
+                continue
+            cost = f"{median(turn.cost for turn in good) * 1e6:.2f}"
+            busy = f"{median(turn.busy for turn in good):.0%}"
+            rows.append([name, rate, cost, busy, ratio(turns, name, options, lambda turn: turn.cost)])
+        heads = ["", f"{self.unit}/s", f"CPU µs/{self.unit}", "core busy", "Ringgate's CPU to its"]
+        return f"`ringload {self.arguments}`", table(heads, rows), rejected(turns, options)
+
+
+@dataclass
+class Latency:
+    """What a proxy adds to the latency of exchanges that begin at fixed times, at a share of full load."""
+
+    about: str
+    arguments: str
+
+    def run(self, options, kinds):
+        entries = [Entry(kind) for kind in ["direct", *(kind for kind in kinds if kind != "direct")]]
+        if "ringgate" in kinds:
+            entries.append(Entry("ringgate", "again"))
+        with contest.Processes() as processes:
+            start_server(processes)
+            found = peers.start_entries(options, processes, entries, SERVERS, checks=False)
+            full = {c.name: ringload(self.arguments, c.address, options) for c in found}
+            slowest = min(load.units / load.seconds for name, load in full.items() if name in RIVALS and not load.error)
+            arguments = f"{self.arguments} --rate {RATE_SHARE * slowest:.0f}"
+            turns = contest.compete(found, options.rounds, lambda address: ringload(arguments, address, options))
+        rows = []
+        for name, row in turns.items():
+            good = quiet(row, options)
+            if not good:
+                rows.append([name, why_not(row)])
+                continue
+            figures = [f"{median(turn.latency[q] for turn in good):,.0f}" for q in ("p50", "p99", "p99.9")]
+            ratios = []
+            if name != "direct":
+                figures += [f"{median(added(turns, name, q, options)):,.0f}" for q in ("p50", "p99")]
+                ratios = [added_ratio(turns, name, q, options) for q in ("p50", "p99")]
+            rows.append([name, *figures, *ratios])
+        heads = ["", "p50 µs", "p99 µs", "p99.9 µs", "added p50", "added p99"]
+        heads += ["Ringgate's added p50 to its", "added p99"]
+        return f"`ringload {arguments}`", table(heads, rows), rejected(turns, options)
+
+
+@dataclass
+class Memory:
+    """How much a proxy's resident memory grows per idle connection, over the line through all counts held."""
+
+    about: str
+
+    def run(self, options, kinds):
+        slopes, rows = {}, []
+        for kind in kinds:
+            if kind == "direct":
+                continue
+            sizes = self.sizes(options, kind)
+            if isinstance(sizes, str):
+                rows.append([kind, sizes])
+            elif sizes:
+                slopes[kind] = statistics.linear_regression(HELD, sizes).slope / 1024
+                rows.append([kind, *(f"{size / 2**20:,.1f}" for size in sizes), f"{slopes[kind]:.2f}"])
+        for row in rows:
+            ours, theirs = slopes.get("ringgate"), slopes.get(row[0])
+            if ours and theirs:
+                row.append(f"{ours / theirs:.2f}")
+        heads = ["", *(f"MiB at {count:,}" for count in HELD), "KiB per connection", "Ringgate's to its"]
+        return f"`ringload hold`, {options.idle} s idle before each look", table(heads, rows), ""
+
+    def sizes(self, options, kind):
+        """Resident bytes at each count; a text when it failed, nothing when it is not installed."""
+        with contest.Processes() as processes:
+            start_server(processes)
+            found = peers.start_entries(options, processes, [Entry(kind)], SERVERS, checks=False)
+            sizes, holders = [], []
+            for contestant in found:
+                for before, count in zip([0, *HELD], HELD):
+                    holders.append(hold(processes, contestant.address, count - before))
+                    if not holders[-1].stdout.readline().startswith("holding"):
+                        return f"INVALID: did not take {count:,} connections"
+                    time.sleep(options.idle)
+                    sizes.append(sum(map(resident_bytes, contest.family(contestant.pid))))
+            for holder in holders:
+                output, _ = holder.communicate()
+                if holder.returncode != 0:
+                    return f"INVALID: {output.strip().splitlines()[-1]}"
+            return sizes
+
+
+@dataclass
+class Workers:
+    """What a second worker brings when nothing is pinned: proxies, client and server share all cores."""
+
+    about: str
+    arguments: str
+
+    def run(self, options, kinds):
+        kinds = [kind for kind in kinds if kind not in ("direct", *peers.NULL_RELAYS)]
+        entries = [Entry(kind, f"with {workers}", workers=workers) for kind in kinds for workers in (1, 2)]
+        with contest.Processes() as processes:
+            start_server(processes, ALL_CORES)
+            found = peers.start_entries(options, processes, entries, SERVERS, checks=False, cores=ALL_CORES)
+
+            def load(address):
+                return ringload(self.arguments, address, options, ALL_CORES)
+
+            turns = contest.compete(found, options.rounds, load)
+        rows = []
+        for kind in kinds:
+            pair = [turns.get(f"{kind} with {workers}", []) for workers in (1, 2)]
+            if all(quiet(row, options) for row in pair):
+                rates = [f"{median(turn.rate for turn in quiet(row, options)):,.0f}" for row in pair]
+                rows.append([kind, *rates, spread(paired(*reversed(pair), options, lambda turn: turn.rate))])
+            elif all(pair):
+                rows.append([kind, *map(why_not, pair), ""])
+        heads = ["", "exchanges/s, 1 worker", "2 workers", "2 workers to 1"]
+        return f"`ringload {self.arguments}`", table(heads, rows), rejected(turns, options)
+
+
+@dataclass
+class Generator:
+    """Whether ringload tells what wrk tells. Both face a relay and a server that share one core and so are the limit:
+    a generator that is itself the limit tells how fast it is, not whether it is right."""
+
+    about: str
+
+    def run(self, options, _kinds):
+        with contest.Processes() as processes:
+            ringserve = [peers.benches_program("ringserve"), "--http", HTTP_SERVER]
+            processes.start("ringserve", ringserve, contest.PROXY_CORE, HTTP_SERVER)
+            relay = [peers.benches_program("null-tokio"), HTTP_RELAY, HTTP_SERVER]
+            pid = processes.start("relay", relay, contest.PROXY_CORE, HTTP_RELAY)
+            turns = {"ringload": [], "wrk": []}
+            for number in range(options.rounds):
+                for name in turns if number % 2 == 0 else reversed(turns):
+                    load = {"ringload": http_ringload, "wrk": wrk}[name]
+                    contestant = contest.Contestant(name, HTTP_RELAY, pid)
+                    turns[name].append(contest.take_turn(contestant, lambda address: load(address, options)))
+        rows = []
+        for name, row in turns.items():
+            good = quiet(row, options)
+            if not good:
+                rows.append([name, why_not(row)])
+                continue
+            figures = [f"{median(turn.rate for turn in good):,.0f}"]
+            figures += [f"{median(turn.latency[q] for turn in good):,.0f}" for q in ("p50", "p99")]
+            rows.append([name, *figures, spread(paired(row, turns["wrk"], options, lambda turn: turn.rate))])
+        heads = ["", "requests/s", "p50 µs", "p99 µs", "requests/s to wrk's"]
+        commands = f"`ringload {HTTP_LOAD}`, `wrk {' '.join(WRK)}`"
+        return commands, table(heads, rows), rejected(turns, options)
+
+
+MEASURES = {
+    "small": Cost("Small exchanges, 64 kept connections", "exchange", "rr --connections 64 --request 100 --reply 100"),
+    "connect": Cost(
+        "A new connection for each exchange, the client closes first",
+        "connection",
+        "crr --connections 64 --request 64 --reply 64",
+    ),
+    "16k": Cost(
+        "16 KiB replies, 64 kept connections",
+        "reply",
+        "rr --connections 64 --request 100 --reply 16384",
+        both_settings=True,
+    ),
+    "1m-down": Cost(
+        "1 MiB replies, 8 kept connections", "reply", "rr --connections 8 --request 100 --reply 1048576", bulk=True
+    ),
+    "1m-up": Cost(
+        "1 MiB requests, 8 kept connections", "request", "rr --connections 8 --request 1048576 --reply 100", bulk=True
+    ),
+    "latency": Latency(
+        f"Latency at {RATE_SHARE:.0%} of what the slowest of {', '.join(RIVALS)} can do",
+        "rr --connections 64 --request 100 --reply 100",
+    ),
+    "memory": Memory("User memory of idle connections, one exchange each"),
+    "workers": Workers("From 1 worker to 2, nothing pinned", "rr --connections 64 --request 100 --reply 100"),
+    "generator": Generator("The load generator beside wrk, on the direct path"),
+}
+
+
+# -- Load ------------------------------------------------------------------------------------------------------------
+
+
+def start_server(processes, core=LOAD_CORE):
+    listens = [argument for server in SERVERS for argument in ("--listen", server)]
+    processes.start("ringserve", [peers.benches_program("ringserve"), *listens], core, SERVERS[0])
+
+
+def ringload(arguments, address, options, core=LOAD_CORE):
+    command = ["taskset", "-c", core, peers.benches_program("ringload"), *arguments.split(), "--json"]
+    command += ["--connect", address, "--seconds", str(options.seconds)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    try:
+        output = json.loads(run.stdout)
+    except ValueError:
+        return Load(0, 0, run.stdout + run.stderr)
+    late = output["errors"].pop(LATE, 0) > 0
+    error = "; ".join(f"{times} times: {why}" for why, times in output["errors"].items())
+    return Load(output["exchanges"], output["seconds"], error or None, output["latency_us"], late)
+
+
+def http_ringload(address, options):
+    return ringload(HTTP_LOAD, address, options)
+
+
+def wrk(address, options):
+    command = ["taskset", "-c", LOAD_CORE, "wrk", *WRK, f"-d{options.seconds}s", f"http://{address}/100"]
+    output = subprocess.run(command, capture_output=True, text=True).stdout
+    found = re.search(r"50% +(\S+)(?s:.*)99% +(\S+)(?s:.*) (\d+) requests in (\S+),(?s:.*)Requests/sec", output)
+    if not found or "Socket errors" in output or "Non-2xx" in output:
+        return Load(0, 0, output or "wrk says nothing")
+    p50, p99, requests, seconds = found.groups()
+    return Load(int(requests), wrk_us(seconds) / 1e6, None, {"p50": wrk_us(p50), "p99": wrk_us(p99)})
+
+
+def wrk_us(text):
+    """A time as wrk prints it, in microseconds."""
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
+    return float(number) * {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6}[unit]
+
+
+def hold(processes, address, count):
+    command = [peers.benches_program("ringload"), "hold", "--connect", address, "--connections", count]
+    return processes.spawn(LOAD_CORE, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def resident_bytes(pid):
+    for line in open(f"/proc/{pid}/status"):
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+# -- Figures ---------------------------------------------------------------------------------------------------------
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def is_quiet(turn, options):
+    return turn.error is None and not turn.late and turn.foreign <= options.foreign
+
+
+def quiet(row, options):
+    """The turns that count; none when one failed."""
+    return [] if any(turn.error for turn in row) else [turn for turn in row if is_quiet(turn, options)]
+
+
+def why_not(row):
+    errors = [turn.error for turn in row if turn.error]
+    if errors:
+        return f"INVALID: {len(errors)} of {len(row)} turns failed: {' '.join(errors[0].split())}"
+    return "could not keep the rate" if all(turn.late for turn in row) else "never left alone by other processes"
+
+
+def paired(ours, theirs, options, value):
+    """One ratio for each round in which both turns count."""
+    both = [(a, b) for a, b in zip(ours, theirs) if is_quiet(a, options) and is_quiet(b, options)]
+    return [value(a) / value(b) for a, b in both]
+
+
+def ratio(turns, name, options, value):
+    if "ringgate" not in turns or name == "ringgate":
+        return ""
+    return spread(paired(turns["ringgate"], turns[name], options, value))
+
+
+def spread(ratios):
+    return f"**{median(ratios):.3f}**, {min(ratios):.2f} to {max(ratios):.2f}" if ratios else "no quiet round"
+
+
+def added(turns, name, quantile, options):
+    """What a proxy adds to the direct path's quantile, in each round that counts."""
+    pairs = zip(turns[name], turns["direct"])
+    quiet_pairs = [(a, b) for a, b in pairs if is_quiet(a, options) and is_quiet(b, options)]
+    return [a.latency[quantile] - b.latency[quantile] for a, b in quiet_pairs] or [float("nan")]
+
+
+def added_ratio(turns, name, quantile, options):
+    if "ringgate" not in turns or name == "ringgate":
+        return ""
+    rounds = zip(turns["ringgate"], turns[name], turns["direct"])
+    quiet_rounds = [three for three in rounds if all(is_quiet(turn, options) for turn in three)]
+    differences = [[turn.latency[quantile] - d.latency[quantile] for turn in (a, b)] for a, b, d in quiet_rounds]
+    return spread([ours / theirs for ours, theirs in differences if ours > 0 and theirs > 0])
+
+
+def rejected(turns, options):
+    every = [turn for row in turns.values() for turn in row]
+    disturbed = sum(turn.foreign > options.foreign for turn in every)
+    late = sum(turn.late and turn.foreign <= options.foreign for turn in every)
+    parts = []
+    if disturbed:
+        parts.append(f"{disturbed} in which other processes used more than {options.foreign:.0%} of the machine")
+    if late:
+        parts.append(f"{late} in which the rate was not kept")
+    return f"Left out of {len(every)} turns: {', '.join(parts)}." if parts else ""
+
+
+def table(heads, rows):
+    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
+    lines += [row + [""] * (len(heads) - len(row)) for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
