@@ -89,7 +89,8 @@ class Latency:
             figures = [f"{median(turn.latency[q] for turn in good):,.0f}" for q in ("p50", "p99", "p99.9")]
             ratios = []
             if name != "direct":
-                figures += [f"{median(added(turns, name, q, options)):,.0f}" for q in ("p50", "p99")]
+                differences = [added(turns, name, quantile, options) for quantile in ("p50", "p99")]
+                figures += [f"{median(values):,.0f}" if values else "no usable round" for values in differences]
                 ratios = [added_ratio(turns, name, q, options) for q in ("p50", "p99")]
             rows.append([name, *figures, *ratios])
         heads = ["", "p50 µs", "p99 µs", "p99.9 µs", "added p50", "added p99"]
@@ -322,14 +323,14 @@ def ratio(turns, name, options, value):
 
 
 def spread(ratios):
-    return f"**{median(ratios):.3f}**, {min(ratios):.2f} to {max(ratios):.2f}" if ratios else "no quiet round"
+    return f"**{median(ratios):.3f}**, {min(ratios):.2f} to {max(ratios):.2f}" if ratios else "no usable round"
 
 
 def added(turns, name, quantile, options):
     """What a proxy adds to the direct path's quantile, in each round that counts."""
     pairs = zip(turns[name], turns["direct"])
     quiet_pairs = [(a, b) for a, b in pairs if is_quiet(a, options) and is_quiet(b, options)]
-    return [a.latency[quantile] - b.latency[quantile] for a, b in quiet_pairs] or [float("nan")]
+    return [a.latency[quantile] - b.latency[quantile] for a, b in quiet_pairs]
 
 
 def added_ratio(turns, name, quantile, options):
