@@ -174,7 +174,9 @@ impl State {
             slot: id.slot,
             generation: id.generation,
         };
-        self.driver.submit(&mut self.buffers, token, operation);
+        // SAFETY: a socket's descriptor is closed when nothing is in flight on it, and the buffer of
+        // its send belongs to its writing half until `sent` sees the end.
+        unsafe { self.driver.submit(&mut self.buffers, token, operation) };
     }
 
     /// Moves a socket on by a completion, or releases what a stale one carries.

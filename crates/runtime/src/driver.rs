@@ -40,7 +40,11 @@ pub(crate) trait Driver {
     fn describe(&self) -> String;
 
     /// Starts an operation. It never fails here: what is wrong with it is told by its completion.
-    fn submit(&mut self, buffers: &mut Buffers, token: Token, operation: Operation<'_>);
+    ///
+    /// # Safety
+    /// What the operation names must last until its completion: the descriptor stays open, the
+    /// buffer of a send stays leased to it, the address of a connect stays where it is.
+    unsafe fn submit(&mut self, buffers: &mut Buffers, token: Token, operation: Operation<'_>);
 
     /// Hands over what was submitted, waits, and appends what completed. Interrupted and full
     /// queues are no errors: the caller turns again.

@@ -298,7 +298,7 @@ impl Driver for Epoll {
         "epoll".to_owned()
     }
 
-    fn submit(&mut self, buffers: &mut Buffers, token: Token, operation: Operation<'_>) {
+    unsafe fn submit(&mut self, buffers: &mut Buffers, token: Token, operation: Operation<'_>) {
         let (fd, reading, writing) = match operation {
             Operation::Cancel { fd } => return self.cancel(fd, token),
             Operation::Connect { fd, address } => return self.connect(fd, address, token),

@@ -311,8 +311,12 @@ impl State {
             slot: id.slot,
             generation: id.generation,
         };
-        self.driver
-            .submit(&mut self.buffers, token, Operation::Connect { fd, address });
+        // SAFETY: the address is boxed in the socket's writing half, which keeps it until the connect
+        // has ended, as the socket keeps its descriptor.
+        unsafe {
+            self.driver
+                .submit(&mut self.buffers, token, Operation::Connect { fd, address });
+        }
     }
 
     /// Tells that a first receive may find bytes at once, as on a socket just accepted.

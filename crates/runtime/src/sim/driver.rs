@@ -35,7 +35,7 @@ impl Driver for Simulated {
         "simulated".to_owned()
     }
 
-    fn submit(&mut self, buffers: &mut Buffers, token: Token, operation: Operation<'_>) {
+    unsafe fn submit(&mut self, buffers: &mut Buffers, token: Token, operation: Operation<'_>) {
         self.0.borrow_mut().submit(buffers, token, operation);
     }
 

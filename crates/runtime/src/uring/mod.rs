@@ -65,14 +65,18 @@ impl Uring {
             slot: 0,
             generation: 0,
         };
-        self.submit(
-            buffers,
-            token,
-            Operation::Recv {
-                fd: ours.as_raw_fd(),
-                wait_first: false,
-            },
-        );
+        // SAFETY: a receive names no memory, and once the first turn has submitted it, the kernel
+        // holds the socket by itself.
+        unsafe {
+            self.submit(
+                buffers,
+                token,
+                Operation::Recv {
+                    fd: ours.as_raw_fd(),
+                    wait_first: false,
+                },
+            );
+        }
         let mut completions = Vec::new();
         for _ in 0..TURNS_MAX {
             let wait = Wait::AtMost(std::time::Duration::from_millis(100));
@@ -102,7 +106,7 @@ impl Driver for Uring {
         self.ring.describe()
     }
 
-    fn submit(&mut self, buffers: &mut Buffers, token: Token, operation: Operation<'_>) {
+    unsafe fn submit(&mut self, buffers: &mut Buffers, token: Token, operation: Operation<'_>) {
         let entry = match operation {
             Operation::Accept { fd } => opcode::AcceptMulti::new(types::Fd(fd))
                 .flags(libc::SOCK_CLOEXEC)
