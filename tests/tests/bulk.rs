@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use socket2::SockRef;
+
 use ringgate_tests::{
     PATIENCE, Pattern, Refusing, Ringgate, Server, finish, refuses, wait_until, wait_until_still,
 };
@@ -107,6 +109,28 @@ fn a_reader_that_stops_stops_the_sender() {
     Pattern::new().verify(&client, GIB, |_| {}).unwrap();
     drop(client);
     check_memory_and_bytes(&ringgate, GIB, 0);
+}
+
+#[test]
+fn urgent_data_does_not_stop_a_bulk_transfer() {
+    /// More than makes a direction a bulk one.
+    const EACH: u64 = 4 * MIB;
+    let (server, verdict) = sink(2 * EACH, |_| {});
+    let ringgate = start(&server);
+    let client = ringgate.connect("bulk");
+    let mut urgent = Some(b"!");
+    let progress = |sent| {
+        // It is no part of the stream, and RFC 6093 §3 tells why nobody should use it.
+        if sent >= EACH
+            && let Some(byte) = urgent.take()
+        {
+            SockRef::from(&client).send_out_of_band(byte).unwrap();
+        }
+    };
+    Pattern::new().write(&client, 2 * EACH, progress).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    verdict.recv_timeout(PATIENCE).unwrap().unwrap();
+    check_memory_and_bytes(&ringgate, 0, 2 * EACH);
 }
 
 #[test]

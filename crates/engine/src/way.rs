@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::io;
 use std::time::{Duration, Instant};
 
-use ringgate_runtime::{Chunk, Pipe, Sleep, Stream, now, timeout};
+use ringgate_runtime::{Chunk, Pipe, Sleep, Stream, next_turn, now, timeout};
 
 use crate::counters::{Count, PoolCounters, ServerCounters, WorkerCounters};
 use crate::reason::{ClosedBy, Reason};
@@ -21,6 +21,12 @@ const QUIET_BYTES: usize = 16 * 1024;
 
 /// Quiet splices in a row before a direction goes back to buffers.
 const QUIET_SPLICES: u32 = 4;
+
+/// Chunks that a direction moves before other connections get their turn.
+const CHUNKS_PER_TURN: u64 = 16;
+
+/// Splices that a direction makes before other connections get their turn.
+const SPLICES_PER_TURN: u64 = 4;
 
 /// How long a direction keeps its pipe while nothing comes.
 const PIPE_PATIENCE: Duration = Duration::from_millis(50);
@@ -142,7 +148,10 @@ impl Way<'_> {
     /// When a side fails.
     pub(crate) async fn pump(&self, movement: &Movement<'_>) -> Result<(), Broken> {
         let mut full = 0;
-        loop {
+        for received in 1u64.. {
+            if received % CHUNKS_PER_TURN == 0 {
+                next_turn().await;
+            }
             let chunk = match self.from.recv().await {
                 Ok(chunk) => chunk,
                 Err(_) => {
@@ -190,20 +199,27 @@ impl Way<'_> {
             pipe.limit(bandwidth.piece_bytes());
         }
         let mut quiet = 0;
-        while quiet < QUIET_SPLICES {
+        let mut blocked = false;
+        for spliced in 1u64.. {
+            if quiet == QUIET_SPLICES {
+                break;
+            }
+            if spliced % SPLICES_PER_TURN == 0 {
+                next_turn().await;
+            }
             match self.from.splice_in(&mut pipe) {
                 Ok(0) => return Ok(Next::End),
                 Ok(moved) => {
+                    blocked = false;
                     quiet = if moved < QUIET_BYTES { quiet + 1 } else { 0 };
                     movement.moved(self.from_side, moved, &movement.worker.spliced_bytes);
                     movement.afford(moved).await;
                     self.empty(&mut pipe).await?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if timeout(now() + PIPE_PATIENCE, self.from.readable())
-                        .await
-                        .is_none()
-                    {
+                    let readable = timeout(now() + PIPE_PATIENCE, self.from.readable()).await;
+                    // What is readable and cannot be spliced is urgent data (tcp(7)).
+                    if readable.is_none() || std::mem::replace(&mut blocked, true) {
                         break;
                     }
                 }

@@ -17,7 +17,7 @@ use ringgate_balance::{Cursor, PoolId};
 use ringgate_config as config;
 use ringgate_runtime::{
     Inbox, Io, Listener, ListeningSocket, Options, Runtime, Sender, Sleep, Stream, inbox, now,
-    race, spawn, trim_buffers,
+    race, spawn, tidy,
 };
 
 use crate::accept::{accept, admit};
@@ -359,7 +359,7 @@ impl Local {
     }
 
     fn beat(&self) {
-        trim_buffers();
+        tidy();
         self.counters()
             .buffers_waits
             .set(ringgate_runtime::buffers_waits());

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use crate::buffers::{BufferId, Buffers};
 use crate::driver::{Driver, PipeEnds, Wait};
 use crate::operation::{Completion, Kind, Operation, Token};
-use crate::sockets::{Filled, Phase, Read, SocketId, Sockets, Write};
+use crate::requests::RECEIVES_BEFORE_WATCH;
+use crate::sockets::{Filled, Phase, Read, SocketId, Sockets, Watch, Write};
 use crate::wheel::Wheel;
 use nix::libc::{ECANCELED, ENOBUFS};
 
@@ -214,6 +215,7 @@ impl State {
                 socket.read = Read::Ready;
                 wake(&socket.reader);
             }
+            Kind::Watch => self.watched(id, more, nonempty),
             Kind::Writable => {
                 socket.write = Write::Ready;
                 wake(&socket.writer);
@@ -257,6 +259,7 @@ impl State {
             return;
         }
         socket.nonempty = nonempty;
+        socket.receives = RECEIVES_BEFORE_WATCH.min(socket.receives + 1);
         socket.read = Read::Received(match buffer {
             Some(buffer) if result > 0 => Ok(Some(Filled {
                 buffer,
@@ -268,6 +271,26 @@ impl State {
         if let Some(buffer) = buffer.filter(|_| result <= 0) {
             self.give_back(buffer);
         }
+    }
+
+    /// Something has arrived on a watched socket, or the watch has ended, as it does when
+    /// completions overflow.
+    fn watched(&mut self, id: SocketId, more: bool, ended_now: bool) {
+        let Some(socket) = self.sockets.get(id) else {
+            return;
+        };
+        match &mut socket.watch {
+            Watch::On { readable, ended } if more => {
+                *readable = true;
+                *ended |= ended_now;
+            }
+            _ => {
+                socket.watch = Watch::Off;
+                socket.receives = 0;
+                socket.nonempty = true;
+            }
+        }
+        wake(&socket.reader);
     }
 
     fn sent(&mut self, id: SocketId, result: i32) {
@@ -355,7 +378,7 @@ fn errno(result: i32) -> Result<(), i32> {
     if result < 0 { Err(-result) } else { Ok(()) }
 }
 
-fn wake(waker: &Option<Waker>) {
+pub(crate) fn wake(waker: &Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake_by_ref();
     }

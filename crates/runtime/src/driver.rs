@@ -1,6 +1,6 @@
 //! The interface behind which the kernel stands: operations in, completions out, and the few
-//! plain calls on sockets. Everything above it is the same for every driver; nothing above it
-//! makes a system call on a socket.
+//! plain calls on sockets, which a driver of a real kernel leaves as they are. Everything above it
+//! is the same for every driver; nothing above it makes a system call on a socket.
 
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
@@ -10,6 +10,7 @@ use socket2::{Domain, SockAddr};
 
 use crate::buffers::Buffers;
 use crate::operation::{Completion, Operation, Token};
+use crate::plain;
 
 /// How long a turn may wait for completions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +63,13 @@ pub(crate) trait Driver {
     /// receives to come. Tells how many receives could end now.
     fn stock(&mut self, buffers: &mut Buffers) -> usize;
 
+    /// Whether it performs [`Operation::Watch`].
+    fn watches(&self) -> bool;
+
     /// The clock that timers go by.
-    fn now(&self) -> Instant;
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
 
     /// A new stream socket, close-on-exec, without Nagle's delay where the family has one.
     ///
@@ -78,48 +84,86 @@ pub(crate) trait Driver {
     ///
     /// # Errors
     /// `WouldBlock` when the server's queue is full, otherwise those of connect(2).
-    fn connect_now(&mut self, fd: RawFd, address: &SockAddr) -> io::Result<()>;
+    fn connect_now(&mut self, fd: RawFd, address: &SockAddr) -> io::Result<()> {
+        plain::connect_now(fd, address)
+    }
 
     /// Bytes sent that the peer has not acknowledged yet; 0 where that cannot be told.
-    fn unacknowledged(&mut self, fd: RawFd) -> usize;
+    fn unacknowledged(&mut self, fd: RawFd) -> usize {
+        plain::unacknowledged(fd)
+    }
 
     /// Lets go of a descriptor without closing it.
     fn release(&mut self, fd: RawFd) -> OwnedFd;
 
+    /// Receives what has arrived, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing has arrived, otherwise those of recv(2).
+    fn recv_now(&mut self, fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
+        plain::recv_now(fd, space)
+    }
+
+    /// Sends as much as there is room for, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is no room, otherwise those of send(2).
+    fn send_now(&mut self, fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+        plain::send_now(fd, bytes)
+    }
+
     /// Ends the sending direction. An error would mean that the connection is gone, which the
     /// receiving direction tells too.
-    fn shutdown_write(&mut self, fd: RawFd);
+    fn shutdown_write(&mut self, fd: RawFd) {
+        plain::shutdown_write(fd);
+    }
 
     /// Makes the close to come a reset (SO_LINGER with zero, socket(7)).
-    fn reset_on_close(&mut self, fd: RawFd);
+    fn reset_on_close(&mut self, fd: RawFd) {
+        plain::reset_on_close(fd);
+    }
 
     /// Lets acknowledgements wait for data to carry them (TCP_QUICKACK off, tcp(7)).
-    fn delay_acks(&mut self, fd: RawFd);
+    fn delay_acks(&mut self, fd: RawFd) {
+        plain::delay_acks(fd);
+    }
 
     /// The address of the other end.
     ///
     /// # Errors
     /// Of getpeername(2), when the connection is already gone.
-    fn peer(&mut self, fd: RawFd) -> io::Result<SockAddr>;
+    fn peer(&mut self, fd: RawFd) -> io::Result<SockAddr> {
+        plain::peer(fd)
+    }
 
     /// Refuses new connections of a listening socket while those being made are still completed,
     /// so that none is lost between the last accept and the close.
-    fn refuse_new(&mut self, fd: RawFd);
+    fn refuse_new(&mut self, fd: RawFd) {
+        plain::refuse_new(fd);
+    }
 
     /// One non-blocking accept; `None` when none is waiting.
-    fn accept_waiting(&mut self, fd: RawFd) -> Option<RawFd>;
+    fn accept_waiting(&mut self, fd: RawFd) -> Option<RawFd> {
+        plain::accept_waiting(fd)
+    }
 
     /// A pipe of a useful size, or `None` when the system gives none.
-    fn pipe(&mut self) -> Option<PipeEnds>;
+    fn pipe(&mut self) -> Option<PipeEnds> {
+        plain::pipe()
+    }
 
     /// Moves up to `len` bytes between a socket and a pipe without waiting (splice(2)).
     ///
     /// # Errors
     /// `WouldBlock` when nothing can be moved now; otherwise what ended the socket.
-    fn splice(&mut self, from: RawFd, to: RawFd, len: usize) -> io::Result<usize>;
+    fn splice(&mut self, from: RawFd, to: RawFd, len: usize) -> io::Result<usize> {
+        plain::splice(from, to, len)
+    }
 
     /// Keeps plain calls on a socket from waiting (O_NONBLOCK). Operations still wait.
-    fn stop_blocking(&mut self, fd: RawFd);
+    fn stop_blocking(&mut self, fd: RawFd) {
+        plain::stop_blocking(fd);
+    }
 
     /// Closes a descriptor on which nothing is in flight.
     fn close(&mut self, fd: RawFd);

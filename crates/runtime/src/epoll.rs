@@ -4,16 +4,15 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::epoll::{self, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::socket::{MsgFlags, SockFlag, accept4, recv, send};
+use nix::sys::socket::{SockFlag, accept4};
 use socket2::{Domain, SockAddr, SockRef};
 
 use crate::buffers::{BUFFER_BYTES, BufferId, Buffers};
-use crate::driver::{Driver, PipeEnds, Wait};
+use crate::driver::{Driver, Wait};
 use crate::operation::{Completion, Operation, Token};
 use crate::plain;
 
@@ -44,6 +43,8 @@ struct Descriptor {
     writable: bool,
     /// The peer has ended: no further edge will come.
     ended: bool,
+    /// A receive stops at urgent data (tcp(7)), which is not the end of what has arrived.
+    urgent: bool,
     reading: Option<Reading>,
     writing: Option<Writing>,
 }
@@ -107,6 +108,7 @@ impl Epoll {
         descriptor.writable = true;
         let interest = EpollFlags::EPOLLIN
             | EpollFlags::EPOLLOUT
+            | EpollFlags::EPOLLPRI
             | EpollFlags::EPOLLRDHUP
             | EpollFlags::EPOLLET;
         Ok(self
@@ -187,26 +189,28 @@ impl Epoll {
             return self.complete(token, -libc::ENOBUFS);
         };
         let space = buffers.space(buffer);
-        let received = retry(|| recv(fd, space, MsgFlags::MSG_DONTWAIT));
-        let filled = received.is_ok_and(|len| len > 0).then_some(buffer);
+        let received = plain::recv_now(fd, space);
+        let filled = matches!(received, Ok(1..)).then_some(buffer);
         if filled.is_none() {
             buffers.put_back(buffer);
         }
         let descriptor = self.descriptor(fd);
-        if received == Err(Errno::EAGAIN) {
+        if would_block(&received) {
             descriptor.readable = false;
+            descriptor.urgent = false;
             return;
         }
         // A short receive has drained the socket; what comes next brings an edge, but an end that
         // has been seen does not come again.
-        descriptor.readable = received == Ok(BUFFER_BYTES) || descriptor.ended;
+        let full = matches!(received, Ok(BUFFER_BYTES));
+        descriptor.readable = full || descriptor.ended || descriptor.urgent;
         descriptor.reading = None;
         self.done.push(Completion {
             token,
-            result: received.map_or_else(|errno| -(errno as i32), |len| len as i32),
+            result: result_of(received),
             buffer: filled,
             more: false,
-            nonempty: received == Ok(BUFFER_BYTES),
+            nonempty: full,
         });
     }
 
@@ -233,19 +237,18 @@ impl Epoll {
 
     fn send(&mut self, buffers: &Buffers, fd: RawFd, token: Token, mut part: Part) {
         let bytes = buffers.bytes(part.buffer, part.start, part.len);
-        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         while part.sent < part.len {
-            match retry(|| send(fd, &bytes[part.sent..], flags)) {
+            match plain::send_now(fd, &bytes[part.sent..]) {
                 Ok(len) => part.sent += len,
-                Err(Errno::EAGAIN) => {
+                sent if would_block(&sent) => {
                     let descriptor = self.descriptor(fd);
                     descriptor.writable = false;
                     descriptor.writing = Some(Writing::Send(token, part));
                     return;
                 }
-                Err(errno) => {
+                failed => {
                     self.descriptor(fd).writing = None;
-                    return self.complete(token, -(errno as i32));
+                    return self.complete(token, result_of(failed));
                 }
             }
         }
@@ -259,7 +262,7 @@ impl Epoll {
         match connected {
             Ok(()) => {
                 let registered = self.register(fd);
-                self.complete(token, result_of(registered));
+                self.complete(token, result_of(registered.map(|()| 0)));
             }
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
                 if let Err(error) = self.register(fd) {
@@ -303,6 +306,7 @@ impl Driver for Epoll {
             Operation::Cancel { fd } => return self.cancel(fd, token),
             Operation::Connect { fd, address } => return self.connect(fd, address, token),
             Operation::Accept { fd } => (fd, Some(Reading::Accept(token)), None),
+            Operation::Watch { .. } => unreachable!("it says that it does not watch"),
             Operation::Recv { fd, .. } => (fd, Some(Reading::Recv(token)), None),
             Operation::Readable { fd } => (fd, Some(Reading::Readable(token)), None),
             Operation::Writable { fd } => (fd, None, Some(Writing::Writable(token))),
@@ -365,6 +369,7 @@ impl Driver for Epoll {
             let over = flags.intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
             let descriptor = self.descriptor(fd);
             descriptor.ended |= over || flags.contains(EpollFlags::EPOLLRDHUP);
+            descriptor.urgent |= flags.contains(EpollFlags::EPOLLPRI);
             descriptor.readable |= descriptor.ended || flags.contains(EpollFlags::EPOLLIN);
             descriptor.writable |= over || flags.contains(EpollFlags::EPOLLOUT);
             self.read(buffers, fd);
@@ -387,8 +392,9 @@ impl Driver for Epoll {
         usize::from(buffers.has_spare())
     }
 
-    fn now(&self) -> Instant {
-        Instant::now()
+    fn watches(&self) -> bool {
+        // It remembers by itself what is ready.
+        false
     }
 
     fn socket(&mut self, domain: Domain) -> io::Result<RawFd> {
@@ -404,53 +410,14 @@ impl Driver for Epoll {
         fd
     }
 
-    fn connect_now(&mut self, fd: RawFd, address: &SockAddr) -> io::Result<()> {
-        plain::connect_now(fd, address)
-    }
-
-    fn unacknowledged(&mut self, fd: RawFd) -> usize {
-        plain::unacknowledged(fd)
-    }
-
     fn release(&mut self, fd: RawFd) -> OwnedFd {
         self.forget(fd);
         plain::own(fd)
     }
 
-    fn shutdown_write(&mut self, fd: RawFd) {
-        plain::shutdown_write(fd);
-    }
-
-    fn reset_on_close(&mut self, fd: RawFd) {
-        plain::reset_on_close(fd);
-    }
-
-    fn delay_acks(&mut self, fd: RawFd) {
-        plain::delay_acks(fd);
-    }
-
-    fn peer(&mut self, fd: RawFd) -> io::Result<SockAddr> {
-        plain::peer(fd)
-    }
-
-    fn refuse_new(&mut self, fd: RawFd) {
-        plain::refuse_new(fd);
-    }
-
-    fn accept_waiting(&mut self, fd: RawFd) -> Option<RawFd> {
-        plain::accept_waiting(fd)
-    }
-
-    fn pipe(&mut self) -> Option<PipeEnds> {
-        plain::pipe()
-    }
-
     fn splice(&mut self, from: RawFd, to: RawFd, len: usize) -> io::Result<usize> {
         let spliced = plain::splice(from, to, len);
-        if spliced
-            .as_ref()
-            .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-        {
+        if would_block(&spliced) {
             // The pipe is empty on the way in and full of what is sent on the way out, so it is the
             // socket that has to wait, and the next edge tells when it need not.
             if self.descriptor(from).registered {
@@ -479,19 +446,16 @@ fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
-fn result_of(result: io::Result<()>) -> i32 {
+/// A result as system calls return it.
+fn result_of(result: io::Result<usize>) -> i32 {
     match result {
-        Ok(()) => 0,
+        Ok(count) => count as i32,
         Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
     }
 }
 
-/// Repeats a call that a signal interrupted.
-fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            decided => return decided,
-        }
-    }
+fn would_block(result: &io::Result<usize>) -> bool {
+    result
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }

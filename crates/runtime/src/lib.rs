@@ -32,7 +32,7 @@ pub use given::given_sockets;
 pub use inbox::{Inbox, Sender, inbox};
 pub use listener::{Listener, ListeningSocket, SocketFile};
 pub use pipe::Pipe;
-pub use runtime::{Io, Options, Runtime, StartError, buffers_waits, now, spawn, trim_buffers};
+pub use runtime::{Io, Options, Runtime, StartError, buffers_waits, now, spawn, tidy};
 pub use socket2::SockAddr;
 pub use stream::{Chunk, Next, Stream};
 pub use time::{Race, Sleep, next_turn, race, timeout};

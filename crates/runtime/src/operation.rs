@@ -18,17 +18,19 @@ pub(crate) enum Kind {
     Send,
     Readable,
     Writable,
+    Watch,
     Cancel,
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Accept,
         Self::Connect,
         Self::Recv,
         Self::Send,
         Self::Readable,
         Self::Writable,
+        Self::Watch,
         Self::Cancel,
     ];
 }
@@ -82,11 +84,15 @@ pub(crate) enum Operation<'a> {
     Readable { fd: RawFd },
     /// Complete once when the descriptor is writable.
     Writable { fd: RawFd },
+    /// Tell whenever something has arrived, until a cancel. What arrives meanwhile may be told
+    /// once; whoever is told receives until nothing is left.
+    Watch { fd: RawFd },
     /// Cancel all operations in flight on the descriptor.
     Cancel { fd: RawFd },
 }
 
-/// The end of an operation, or one result of an [`Operation::Accept`] that goes on.
+/// The end of an operation, or one result of an [`Operation::Accept`] or [`Operation::Watch`] that
+/// goes on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Completion {
     pub(crate) token: Token,
@@ -96,7 +102,8 @@ pub(crate) struct Completion {
     pub(crate) buffer: Option<BufferId>,
     /// Further completions of the same operation will come.
     pub(crate) more: bool,
-    /// More bytes waited in the socket when the receive ended.
+    /// More bytes waited in the socket when the receive ended; of a watch: the peer has ended,
+    /// so that a short receive does not mean that nothing is left.
     pub(crate) nonempty: bool,
 }
 

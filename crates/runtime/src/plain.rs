@@ -5,9 +5,11 @@ use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use crate::driver::PipeEnds;
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, SockAddr, SockFilter, SockRef, Socket, Type};
 
 /// A stream socket, close-on-exec; with TCP_NODELAY where the family is TCP's, since a relay
@@ -37,6 +39,27 @@ pub(crate) fn unacknowledged(fd: RawFd) -> usize {
     match unsafe { outq(fd, &raw mut bytes) } {
         Ok(_) => usize::try_from(bytes).unwrap_or(0),
         Err(_) => 0,
+    }
+}
+
+/// Receives what has arrived, without waiting.
+pub(crate) fn recv_now(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
+    Ok(retry(|| recv(fd, space, MsgFlags::MSG_DONTWAIT))?)
+}
+
+/// Sends as much as there is room for, without waiting.
+pub(crate) fn send_now(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    Ok(retry(|| send(fd, bytes, flags))?)
+}
+
+/// Repeats a call that a signal interrupted.
+fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            decided => return decided,
+        }
     }
 }
 

@@ -6,13 +6,18 @@ use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::task::{Context, Poll, Waker};
 
+use nix::libc::EIO;
 use socket2::{Domain, SockAddr};
 
-use crate::buffers::BufferId;
-use crate::core::State;
+use crate::buffers::{BUFFER_BYTES, BufferId};
+use crate::core::{State, wake};
 use crate::driver::PipeEnds;
 use crate::operation::{Kind, Operation, Token};
-use crate::sockets::{Accepting, Filled, Read, SocketId, Write};
+use crate::sockets::{Accepting, Filled, Read, SocketId, Watch, Write};
+
+/// Receives that a socket has to ask for one by one before it is watched. A connection for one
+/// exchange would pay for the watch and its cancel; one that is kept gets each receive cheaper.
+pub(crate) const RECEIVES_BEFORE_WATCH: u8 = 4;
 
 /// Pipes in use at once. Each can hold a megabyte of the kernel's memory.
 const PIPES_MAX: usize = 256;
@@ -115,8 +120,49 @@ impl State {
             _ => {}
         }
         set_waker(&mut socket.reader, context);
-        self.start_recv(id);
-        Poll::Pending
+        match (&socket.read, socket.watch) {
+            (Read::Idle, Watch::On { readable: true, .. }) => self.recv_now(id),
+            _ => {
+                self.start_recv(id);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Receives from a watched socket that something has arrived on.
+    fn recv_now(&mut self, id: SocketId) -> Poll<io::Result<Option<Filled>>> {
+        let Some(socket) = self.sockets.get(id) else {
+            return Poll::Ready(Err(closed()));
+        };
+        let Some(buffer) = self.buffers.take_for_driver() else {
+            // A receive that is submitted finds one sooner or later.
+            self.submit_recv(id);
+            return Poll::Pending;
+        };
+        let received = self.driver.recv_now(socket.fd, self.buffers.space(buffer));
+        match received {
+            Ok(len @ 1..) => {
+                if len < BUFFER_BYTES {
+                    socket.watch.drained();
+                    socket.look_again = true;
+                }
+                self.buffers.lease(buffer);
+                let len = len as u32;
+                Poll::Ready(Ok(Some(Filled { buffer, len })))
+            }
+            Ok(0) => {
+                self.buffers.put_back(buffer);
+                Poll::Ready(Ok(None))
+            }
+            Err(error) => {
+                self.buffers.put_back(buffer);
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    return Poll::Ready(Err(error));
+                }
+                socket.watch.set_readable(false);
+                Poll::Pending
+            }
+        }
     }
 
     /// Starts to receive for nobody yet; the result waits for [`State::poll_recv`].
@@ -124,7 +170,25 @@ impl State {
         let Some(socket) = self.sockets.get(id) else {
             return;
         };
-        if let Read::Idle = socket.read {
+        if socket.watch.is_on() {
+            return;
+        }
+        if socket.receives == RECEIVES_BEFORE_WATCH && self.driver.watches() {
+            // It is told at once when something is there.
+            socket.watch = Watch::On {
+                readable: false,
+                ended: false,
+            };
+            let fd = socket.fd;
+            return self.submit(id, Kind::Watch, Operation::Watch { fd });
+        }
+        self.submit_recv(id);
+    }
+
+    fn submit_recv(&mut self, id: SocketId) {
+        if let Some(socket) = self.sockets.get(id)
+            && let Read::Idle = socket.read
+        {
             socket.read = Read::Armed;
             let operation = Operation::Recv {
                 fd: socket.fd,
@@ -164,6 +228,12 @@ impl State {
                 socket.read = Read::Idle;
                 return Poll::Ready(());
             }
+            Read::Idle if socket.watch.is_on() => {
+                if let Watch::On { readable: true, .. } = socket.watch {
+                    return Poll::Ready(());
+                }
+                set_waker(&mut socket.reader, context);
+            }
             Read::Idle => {
                 socket.read = Read::Armed;
                 let operation = Operation::Readable { fd: socket.fd };
@@ -185,6 +255,21 @@ impl State {
             matches!(socket.write, Write::Idle),
             "one send in flight per socket"
         );
+        // Most sends find room, and then the bytes are still in the cache.
+        let bytes = self.buffers.bytes(buffer, start as usize, len as usize);
+        let (start, len) = match self.driver.send_now(socket.fd, bytes) {
+            Ok(sent) if sent == bytes.len() => {
+                socket.send_failed = false;
+                return self.give_back(buffer);
+            }
+            Ok(sent) => (start + sent as u32, len - sent as u32),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (start, len),
+            Err(error) => {
+                socket.send_failed = true;
+                socket.write = Write::Sent(Err(error.raw_os_error().unwrap_or(EIO)));
+                return self.give_back(buffer);
+            }
+        };
         socket.write = Write::Sending { buffer, start, len };
         let operation = Operation::Send {
             fd: socket.fd,
@@ -243,7 +328,16 @@ impl State {
     /// Moves bytes from a socket into a pipe, as many as there are and fit.
     pub(crate) fn splice_in(&mut self, id: SocketId, pipe: RawFd, len: usize) -> io::Result<usize> {
         let fd = self.nonblocking(id)?;
-        self.driver.splice(fd, pipe, len)
+        let spliced = self.driver.splice(fd, pipe, len);
+        if let Err(error) = &spliced
+            && error.kind() == io::ErrorKind::WouldBlock
+            && let Some(socket) = self.sockets.get(id)
+        {
+            // The pipe is empty, so it is the socket that has nothing, or stands at urgent data.
+            socket.watch.set_readable(false);
+            socket.look_again = true;
+        }
+        spliced
     }
 
     /// Moves bytes from a pipe into a socket, as many as it takes.
@@ -337,6 +431,18 @@ impl State {
         match self.sockets.get(id) {
             Some(socket) => self.driver.unacknowledged(socket.fd),
             None => 0,
+        }
+    }
+
+    /// Has watched sockets looked at once more that have received since the last time. A receive can
+    /// be short although something is left, at urgent data (tcp(7)) and at descriptors passed along
+    /// (unix(7)), and nothing tells of that.
+    pub(crate) fn look_again(&mut self) {
+        for socket in self.sockets.iter_mut() {
+            if std::mem::take(&mut socket.look_again) {
+                socket.watch.set_readable(true);
+                wake(&socket.reader);
+            }
         }
     }
 

@@ -221,12 +221,17 @@ pub fn buffers_waits() -> u64 {
     with_current(|inner| inner.core.state.borrow().buffers_waits)
 }
 
-/// Gives memory of the buffers back that a burst has left behind; to be called now and then.
+/// Does what need not be done at once: gives memory of the buffers back that a burst has left
+/// behind, and receives what no event has told of. To be called about once a second.
 ///
 /// # Panics
 /// Outside a runtime's thread.
-pub fn trim_buffers() {
-    with_current(|inner| inner.core.state.borrow_mut().trim());
+pub fn tidy() {
+    with_current(|inner| {
+        let state = &mut *inner.core.state.borrow_mut();
+        state.trim();
+        state.look_again();
+    });
 }
 
 /// Looks at this thread's runtime.

@@ -30,6 +30,11 @@ pub(crate) struct Socket {
     pub(crate) nonempty: bool,
     /// The last send failed, or was cut short by an error that the rest will meet.
     pub(crate) send_failed: bool,
+    /// Receives that have ended, up to the number after which a watch pays.
+    pub(crate) receives: u8,
+    pub(crate) watch: Watch,
+    /// It seemed that nothing is left to receive, which urgent data can feign.
+    pub(crate) look_again: bool,
     pub(crate) read: Read,
     pub(crate) reader: Option<Waker>,
     pub(crate) write: Write,
@@ -42,6 +47,38 @@ pub(crate) enum Phase {
     Open,
     /// Its owner has let go; what is in flight has been told to end.
     Closing,
+}
+
+/// Whether the driver tells whenever something arrives, so that it is received by plain calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watch {
+    Off,
+    On {
+        /// Something may wait to be received.
+        readable: bool,
+        /// The peer has ended, which is told once.
+        ended: bool,
+    },
+}
+
+impl Watch {
+    pub(crate) fn is_on(self) -> bool {
+        self != Self::Off
+    }
+
+    /// Notes whether something may still wait to be received.
+    pub(crate) fn set_readable(&mut self, now: bool) {
+        if let Self::On { readable, .. } = self {
+            *readable = now;
+        }
+    }
+
+    /// A receive was short: nothing is left but an end.
+    pub(crate) fn drained(&mut self) {
+        if let Self::On { readable, ended } = self {
+            *readable = *ended;
+        }
+    }
 }
 
 /// The reading half.
@@ -136,6 +173,9 @@ impl Sockets {
             nonblocking: false,
             nonempty: false,
             send_failed: false,
+            receives: 0,
+            watch: Watch::Off,
+            look_again: false,
             read: Read::Idle,
             reader: None,
             write: Write::Idle,
@@ -162,6 +202,14 @@ impl Sockets {
         let generation = socket.generation.wrapping_add(1);
         self.entries[id.slot as usize] = Entry::Free { generation };
         self.free.push(id.slot);
+    }
+
+    /// All sockets.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Socket> {
+        self.entries.iter_mut().filter_map(|entry| match entry {
+            Entry::Used(socket) => Some(socket),
+            Entry::Free { .. } => None,
+        })
     }
 
     /// The ids of all sockets.

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use ringgate_runtime::{
     Io, Listener, ListeningSocket, Next, Options, Runtime, Sleep, SockAddr, Stream, inbox, now,
-    spawn, timeout,
+    spawn, tidy, timeout,
 };
+use socket2::SockRef;
 
 /// The same tests on every driver.
 macro_rules! on_each_driver {
@@ -32,6 +33,7 @@ on_each_driver! {
     slow_receivers_wait_for_buffers_and_lose_nothing
     a_refused_and_a_hanging_connect_are_told_apart
     messages_from_other_threads_arrive_in_order
+    bytes_behind_urgent_data_are_received
     what_waits_when_a_listener_finishes_is_handed_over_and_newcomers_are_refused
 }
 
@@ -211,6 +213,34 @@ fn messages_from_other_threads_arrive_in_order(io: Io) {
         })
         .unwrap();
     assert_eq!(sum, 4 * 999 * 1000 / 2);
+}
+
+fn bytes_behind_urgent_data_are_received(io: Io) {
+    /// Enough for a socket to count as one that is kept.
+    const EXCHANGES: usize = 10;
+    let (socket, address) = listening();
+    runtime(io)
+        .block_on(async {
+            let listener = Listener::new(socket).unwrap();
+            let mut client = TcpStream::connect(address).unwrap();
+            let server = listener.accept().await.unwrap();
+            for _ in 0..EXCHANGES {
+                client.write_all(b"hello").unwrap();
+                assert_eq!(&*server.recv().await.unwrap(), b"hello");
+            }
+            // All of it has arrived before anything is received, since this thread does both.
+            client.write_all(b"before").unwrap();
+            SockRef::from(&client).send_out_of_band(b"!").unwrap();
+            client.write_all(b"after").unwrap();
+            let mut received = Vec::new();
+            while received.len() < b"beforeafter".len() {
+                tidy();
+                let chunk = timeout(now() + Duration::from_secs(10), server.recv()).await;
+                received.extend_from_slice(&chunk.expect("nothing came").unwrap());
+            }
+            assert_eq!(received, b"beforeafter");
+        })
+        .unwrap();
 }
 
 fn what_waits_when_a_listener_finishes_is_handed_over_and_newcomers_are_refused(io: Io) {

@@ -68,6 +68,10 @@ impl Driver for Simulated {
         usize::from(buffers.has_spare())
     }
 
+    fn watches(&self) -> bool {
+        self.0.borrow().faults.watches
+    }
+
     fn now(&self) -> Instant {
         let host = self.0.borrow();
         host.start + host.clock
@@ -102,6 +106,14 @@ impl Driver for Simulated {
 
     fn release(&mut self, _fd: RawFd) -> OwnedFd {
         unreachable!("a simulated worker is alone and hands no connection over")
+    }
+
+    fn recv_now(&mut self, fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
+        self.0.borrow_mut().recv_now(fd, space)
+    }
+
+    fn send_now(&mut self, fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().send_now(fd, bytes)
     }
 
     fn shutdown_write(&mut self, fd: RawFd) {

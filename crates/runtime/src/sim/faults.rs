@@ -25,6 +25,12 @@ pub(super) struct Faults {
     pub(super) interruptions: u32,
     /// Operations begin when they are submitted, as with epoll, not with the next turn.
     pub(super) eager: bool,
+    /// Sockets can be watched.
+    pub(super) watches: bool,
+    /// A watch ends by itself with what it tells.
+    pub(super) watch_ends: u32,
+    /// A send that must not wait finds no room although there is some.
+    pub(super) send_blocks: u32,
     /// Receive buffers that there are; the others are never seen.
     pub(super) buffers_max: usize,
     /// Descriptors that may be open at once.
@@ -58,6 +64,9 @@ impl Faults {
             oversleep_max: Duration::ZERO,
             interruptions: 0,
             eager: random.chance(300),
+            watches: random.chance(700),
+            watch_ends: 0,
+            send_blocks: 0,
             buffers_max: usize::MAX,
             descriptors_max: usize::MAX,
             accept_ends: 0,
@@ -78,6 +87,8 @@ impl Faults {
         faults.completions_max = random.one_of(&[1, 2, 4, usize::MAX, usize::MAX, usize::MAX]);
         faults.oversleep_max = random.one_of(&[Duration::ZERO, super::LATENESS_MAX]);
         faults.interruptions = random.one_of(&RARELY);
+        faults.watch_ends = random.one_of(&OFTEN);
+        faults.send_blocks = random.one_of(&[0, 50, 400, 1000]);
         faults.buffers_max = random.one_of(&[1, 2, 3, 6, usize::MAX, usize::MAX, usize::MAX]);
         faults.descriptors_max = random.one_of(&[7, 10, 14, usize::MAX, usize::MAX, usize::MAX]);
         faults.accept_ends = random.one_of(&OFTEN);

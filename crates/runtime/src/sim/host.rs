@@ -17,6 +17,7 @@ use super::operations::{Queued, Reading, Writing};
 use super::random::Random;
 use super::script::Script;
 use super::turn::Done;
+use super::watch::Watching;
 use super::{Attempt, Connection, Left, Scene};
 use crate::buffers::{BufferId, Buffers};
 
@@ -66,6 +67,7 @@ pub(super) struct Descriptor {
     pub(super) writes: u32,
     pub(super) reading: Option<Reading>,
     pub(super) writing: Option<Writing>,
+    pub(super) watching: Option<Watching>,
     pub(super) nonblocking: bool,
     pub(super) reset_on_close: bool,
 }
@@ -297,6 +299,7 @@ impl Host {
         if let Some(fd) = self.links[link].fd {
             self.read(buffers, fd);
             self.write(buffers, fd);
+            self.tell(fd);
         }
     }
 
@@ -338,6 +341,7 @@ impl Host {
             writes: 0,
             reading: None,
             writing: None,
+            watching: None,
             nonblocking: false,
             reset_on_close: false,
         };

@@ -13,6 +13,7 @@ mod random;
 mod script;
 mod splice;
 mod turn;
+mod watch;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;

@@ -14,6 +14,7 @@ use super::link::{Found, Sent};
 use super::pattern;
 use super::script::{Script, Welcome};
 use super::turn::Direction;
+use super::watch::Watching;
 use crate::buffers::{BUFFER_BYTES, BufferId, Buffers};
 use crate::operation::{Completion, Kind, Operation, Token};
 use crate::plain;
@@ -35,6 +36,7 @@ enum Action {
     Send(Part),
     Readable,
     Writable,
+    Watch,
     Cancel,
 }
 
@@ -89,6 +91,7 @@ impl Host {
             }
             Operation::Readable { fd } => (fd, Action::Readable),
             Operation::Writable { fd } => (fd, Action::Writable),
+            Operation::Watch { fd } => (fd, Action::Watch),
             Operation::Cancel { fd } => (fd, Action::Cancel),
         };
         self.note(name(token.kind), fd, 0);
@@ -99,7 +102,7 @@ impl Host {
         match Direction::of(token.kind) {
             Direction::In => descriptor.reads += 1,
             Direction::Out => descriptor.writes += 1,
-            Direction::Neither => {}
+            Direction::Watch | Direction::Neither => {}
         }
         if descriptor.reads > 1 {
             self.violated("two operations that read in flight", fd);
@@ -131,6 +134,10 @@ impl Host {
             Action::Send(part) => descriptor.writing = Some(Writing::Send(token, part)),
             Action::Writable => descriptor.writing = Some(Writing::Writable(token)),
             Action::Connect(server) => return self.connect(fd, token, server),
+            Action::Watch => {
+                descriptor.watching = Some(Watching::new(token));
+                return self.tell(fd);
+            }
             Action::Cancel => return self.cancel(fd, token),
         }
         match Direction::of(token.kind) {
@@ -368,7 +375,9 @@ impl Host {
             return;
         };
         let (reading, writing) = (descriptor.reading.take(), descriptor.writing.take());
-        let found = i32::from(reading.is_some()) + i32::from(writing.is_some());
+        let watching = descriptor.watching.take();
+        let found = [reading.is_some(), writing.is_some(), watching.is_some()];
+        let found = found.map(i32::from).iter().sum();
         let result = if found > 0 { found } else { -ENOENT };
         // The kernel may tell of the cancel before or after what it cancelled.
         let first = self.random.chance(500);
@@ -378,6 +387,9 @@ impl Host {
         if let Some(Reading::Accept(token) | Reading::Recv(token) | Reading::Readable(token)) =
             reading
         {
+            self.complete(fd, token, -ECANCELED);
+        }
+        if let Some(Watching { token, .. }) = watching {
             self.complete(fd, token, -ECANCELED);
         }
         match writing {
@@ -436,6 +448,7 @@ fn name(kind: Kind) -> &'static str {
         Kind::Send => "send",
         Kind::Readable => "poll in",
         Kind::Writable => "poll out",
+        Kind::Watch => "watch",
         Kind::Cancel => "cancel",
     }
 }

@@ -58,7 +58,11 @@ impl Host {
             Found::End => return Ok(0),
             Found::Failed(error) => return Err(error),
         };
-        if self.random.chance(self.faults.splice_blocks) {
+        // Whoever watches relies on being told, so it must be true.
+        let watched = self
+            .descriptor(fd, "splice")
+            .is_some_and(|descriptor| descriptor.watching.is_some());
+        if !watched && self.random.chance(self.faults.splice_blocks) {
             return Err(EAGAIN);
         }
         let moved = self.part_of(found, self.faults.splice_partly);

@@ -32,6 +32,7 @@ impl Done {
 pub(super) enum Direction {
     In,
     Out,
+    Watch,
     Neither,
 }
 
@@ -40,6 +41,7 @@ impl Direction {
         match kind {
             Kind::Accept | Kind::Recv | Kind::Readable => Self::In,
             Kind::Connect | Kind::Send | Kind::Writable => Self::Out,
+            Kind::Watch => Self::Watch,
             Kind::Cancel => Self::Neither,
         }
     }
@@ -173,7 +175,7 @@ impl Host {
             match Direction::of(token.kind) {
                 Direction::In => descriptor.reads -= 1,
                 Direction::Out => descriptor.writes -= 1,
-                Direction::Neither => {}
+                Direction::Watch | Direction::Neither => {}
             }
         }
         let Thing::Socket(Some(link)) = descriptor.thing else {
@@ -202,6 +204,7 @@ fn ended_name(kind: Kind) -> &'static str {
         Kind::Send => "send gives",
         Kind::Readable => "poll in gives",
         Kind::Writable => "poll out gives",
+        Kind::Watch => "watch gives",
         Kind::Cancel => "cancel gives",
     }
 }

@@ -8,15 +8,14 @@ mod ring;
 
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::time::Instant;
 
 use io_uring::{cqueue, opcode, squeue, types};
 use nix::libc;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::buffers::{BUFFER_BYTES, BufferId, Buffers};
-use crate::driver::{Driver, PipeEnds, Wait};
-use crate::operation::{Completion, Operation, Token};
+use crate::driver::{Driver, Wait};
+use crate::operation::{Completion, Kind, Operation, Token};
 use crate::plain;
 
 use provided::{GROUP, Provided};
@@ -25,6 +24,10 @@ use ring::Ring;
 
 /// IORING_RECVSEND_POLL_FIRST of linux/io_uring.h (since 5.19): wait before the first attempt.
 const POLL_FIRST: u16 = 1;
+
+/// The peer has ended, or the connection is over. What else a watch tells is not what poll(2) would,
+/// but what the kernel was woken for, which may be more than there is.
+const ENDED: i16 = libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
 
 /// io_uring, tried and found working.
 pub(crate) struct Uring {
@@ -61,7 +64,7 @@ impl Uring {
         let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None).map_err(refused)?;
         theirs.send(b"ringgate").map_err(refused)?;
         let token = Token {
-            kind: crate::operation::Kind::Recv,
+            kind: Kind::Recv,
             slot: 0,
             generation: 0,
         };
@@ -140,6 +143,11 @@ impl Driver for Uring {
             Operation::Writable { fd } => {
                 opcode::PollAdd::new(types::Fd(fd), libc::POLLOUT as u32).build()
             }
+            Operation::Watch { fd } => {
+                opcode::PollAdd::new(types::Fd(fd), (libc::POLLIN | libc::POLLRDHUP) as u32)
+                    .multi(true)
+                    .build()
+            }
             Operation::Cancel { fd } => {
                 opcode::AsyncCancel2::new(types::CancelBuilder::fd(types::Fd(fd)).all()).build()
             }
@@ -164,12 +172,17 @@ impl Driver for Uring {
                 provided.taken();
             }
             if let Some(token) = Token::unpack(entry.user_data()) {
+                let result = entry.result();
+                let nonempty = match token.kind {
+                    Kind::Watch => result >= 0 && result & i32::from(ENDED) != 0,
+                    _ => cqueue::sock_nonempty(entry.flags()),
+                };
                 completions.push(Completion {
                     token,
-                    result: entry.result(),
+                    result,
                     buffer,
                     more: cqueue::more(entry.flags()),
-                    nonempty: cqueue::sock_nonempty(entry.flags()),
+                    nonempty,
                 });
             }
         });
@@ -188,8 +201,8 @@ impl Driver for Uring {
         self.provided.stock(buffers)
     }
 
-    fn now(&self) -> Instant {
-        Instant::now()
+    fn watches(&self) -> bool {
+        true
     }
 
     fn socket(&mut self, domain: Domain) -> io::Result<RawFd> {
@@ -200,52 +213,8 @@ impl Driver for Uring {
         fd.into_raw_fd()
     }
 
-    fn connect_now(&mut self, fd: RawFd, address: &SockAddr) -> io::Result<()> {
-        plain::connect_now(fd, address)
-    }
-
-    fn unacknowledged(&mut self, fd: RawFd) -> usize {
-        plain::unacknowledged(fd)
-    }
-
     fn release(&mut self, fd: RawFd) -> OwnedFd {
         plain::own(fd)
-    }
-
-    fn shutdown_write(&mut self, fd: RawFd) {
-        plain::shutdown_write(fd);
-    }
-
-    fn reset_on_close(&mut self, fd: RawFd) {
-        plain::reset_on_close(fd);
-    }
-
-    fn delay_acks(&mut self, fd: RawFd) {
-        plain::delay_acks(fd);
-    }
-
-    fn peer(&mut self, fd: RawFd) -> io::Result<SockAddr> {
-        plain::peer(fd)
-    }
-
-    fn refuse_new(&mut self, fd: RawFd) {
-        plain::refuse_new(fd);
-    }
-
-    fn accept_waiting(&mut self, fd: RawFd) -> Option<RawFd> {
-        plain::accept_waiting(fd)
-    }
-
-    fn pipe(&mut self) -> Option<PipeEnds> {
-        plain::pipe()
-    }
-
-    fn splice(&mut self, from: RawFd, to: RawFd, len: usize) -> io::Result<usize> {
-        plain::splice(from, to, len)
-    }
-
-    fn stop_blocking(&mut self, fd: RawFd) {
-        plain::stop_blocking(fd);
     }
 
     fn close(&mut self, fd: RawFd) {
