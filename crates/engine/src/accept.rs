@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use ringgate_runtime::{Listener, Sleep, Stream, next_turn, now, race, spawn};
+use ringgate_runtime::{Listener, Sleep, Stream, next_turn, now, race};
 
 use crate::admit::{Admitted, take};
 use crate::connection;
@@ -85,7 +85,7 @@ pub(crate) fn admit(local: &Rc<Local>, id: ListenerId, stream: Stream) {
     counters.connections.add(1);
     counters.active.add(1);
     local.counters().active.add(1);
-    spawn(connection::run(local.clone(), session, stream));
+    connection::start(local.clone(), session, stream);
 }
 
 /// Counts one connection more, when that may be.

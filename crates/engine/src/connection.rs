@@ -1,46 +1,53 @@
 //! The flow of one admitted connection, read downward: dial, relay, close. Each stage has a file;
 //! this one only puts them in order.
 
-use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use ringgate_runtime::{Next, Race, Sleep, Stream, next_turn, now, race};
+use ringgate_runtime::{Next, Race, Sleep, Stream, next_turn, now, race, spawn};
 
 use crate::dial::{Dialled, dial, picker};
 use crate::reason::{ClosedBy, Reason};
 use crate::relay::relay;
 use crate::session::{Ending, Session};
+use crate::way::Movement;
 use crate::worker::Local;
 
-/// Serves a connection to its end, whichever comes first: its own, or the worker's word.
-pub(crate) async fn run(local: Rc<Local>, session: Session, client: Stream) {
-    let server = OnceCell::new();
-    let ending = match race(serve(&local, &session, &client, &server), local.cut.heard()).await {
-        Race::First(ending) => ending,
-        Race::Second(reason) => Ending::ours(reason),
-    };
-    let server = server.into_inner().map(Dialled::hang_up);
-    close(&local, &session, client, server, ending).await;
+/// Serves a connection, in a task of its own, to its end, whichever comes first: its own, or the
+/// worker's word.
+pub(crate) fn start(local: Rc<Local>, session: Session, client: Stream) {
+    // An `async fn` would hold its arguments twice.
+    spawn(async move {
+        let reached = reach(&local, &session, &client);
+        let reached = match race(reached, local.cut.heard()).await {
+            Race::First(reached) => reached,
+            Race::Second(reason) => Err(Ending::ours(reason)),
+        };
+        let ending = match &reached {
+            Ok(server) => {
+                let movement = Movement::new(&session, &client, server, local.counters());
+                match race(relay(&movement), local.cut.heard()).await {
+                    Race::First(ending) => ending,
+                    Race::Second(reason) => Ending::ours(reason),
+                }
+            }
+            Err(ending) => *ending,
+        };
+        let server = reached.ok().map(Dialled::hang_up);
+        close(&local, &session, client, server, ending).await;
+    });
 }
 
-async fn serve(
+/// Connects to a server.
+async fn reach<'a>(
     local: &Local,
-    session: &Session,
+    session: &'a Session,
     client: &Stream,
-    server: &OnceCell<Dialled>,
-) -> Ending {
-    let timeouts = session.listener.timeouts.overlaid(&session.pool.timeouts);
+) -> Result<Dialled<'a>, Ending> {
     let next = listen_first(client).await;
-    let cursor = local.cursor(session.listener.pool);
-    match dial(session, &timeouts, next, picker(session, &cursor)).await {
-        Ok(dialled) => {
-            let server = server.get_or_init(|| dialled);
-            relay(session, client, server, &timeouts, local.counters()).await
-        }
-        Err(ending) => ending,
-    }
+    let pick = picker(session, local.cursor(session.listener.pool));
+    dial(session, next, pick).await
 }
 
 /// Looks whether the client has spoken already, as most do, without waiting for it: then the

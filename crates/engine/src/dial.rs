@@ -1,13 +1,14 @@
 //! Finds a server that takes the connection: pick from the table, connect, and on failure the next
 //! one, a few times. It holds a server's place in its load count for as long as the connection.
 
+use std::cell::RefCell;
 use std::io;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use nix::errno::Errno;
 use ringgate_balance::{Cursor, ServerId, Tried};
-use ringgate_config::{Address, Timeouts};
+use ringgate_config::Address;
 use ringgate_runtime::{Next, SockAddr, Stream, now, timeout};
 
 use crate::counters::WorkerId;
@@ -19,13 +20,12 @@ use crate::snapshot::Server;
 const RETRIES_MAX: usize = 2;
 
 /// A connected server and its place in the load count.
-pub(crate) struct Dialled {
-    pub(crate) id: ServerId,
+pub(crate) struct Dialled<'a> {
     pub(crate) stream: Stream,
-    pub(crate) place: Place,
+    pub(crate) place: Place<'a>,
 }
 
-impl Dialled {
+impl Dialled<'_> {
     /// Leaves the place in the load count and keeps the connection, to be closed.
     pub(crate) fn hang_up(self) -> Stream {
         drop(self.place);
@@ -34,23 +34,20 @@ impl Dialled {
 }
 
 /// A connection counted on a server.
-pub(crate) struct Place {
-    server: Arc<Server>,
+pub(crate) struct Place<'a> {
+    pub(crate) server: &'a Server,
     worker: WorkerId,
 }
 
-impl Place {
-    pub(crate) fn take(server: &Arc<Server>, worker: WorkerId) -> Self {
+impl<'a> Place<'a> {
+    pub(crate) fn take(server: &'a Server, worker: WorkerId) -> Self {
         server.active.fetch_add(1, Relaxed);
         server.counters.of(worker).active.add(1);
-        Self {
-            server: server.clone(),
-            worker,
-        }
+        Self { server, worker }
     }
 }
 
-impl Drop for Place {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.server.active.fetch_sub(1, Relaxed);
         self.server.counters.of(self.worker).active.sub(1);
@@ -63,10 +60,10 @@ impl Drop for Place {
 /// The end of the connection, when no server took it.
 pub(crate) async fn dial(
     session: &Session,
-    timeouts: &Timeouts,
     next: Next,
     mut pick: impl FnMut(&Tried) -> Option<ServerId>,
-) -> Result<Dialled, Ending> {
+) -> Result<Dialled<'_>, Ending> {
+    let patience = session.timeouts().connect;
     let counters = session.pool.counters.of(session.worker);
     let mut tried = Tried::new();
     let mut failure = Reason::NoServer;
@@ -81,13 +78,15 @@ pub(crate) async fn dial(
         session.server.set(Some(id));
         let place = Place::take(server, session.worker);
         let started = now();
-        match timeout(started + timeouts.connect, connect(&server.address, next)).await {
+        // Addresses are long: boxed, none takes room in a connection that is relayed.
+        let connect = Box::pin(connect(&server.address, next));
+        match timeout(started + patience, connect).await {
             Some(Ok(stream)) => {
                 let took = now().saturating_duration_since(started);
                 session.connect.set(Some(took));
                 counters.connect.record(took);
                 server.counters.of(session.worker).connections.add(1);
-                return Ok(Dialled { id, stream, place });
+                return Ok(Dialled { stream, place });
             }
             Some(Err(error)) => failure = reason_of(&error),
             None => failure = Reason::ConnectTimeout,
@@ -110,7 +109,7 @@ pub(crate) async fn dial(
 /// Picks with a worker's cursor.
 pub(crate) fn picker<'a>(
     session: &'a Session,
-    cursor: &'a std::cell::RefCell<Cursor>,
+    cursor: Rc<RefCell<Cursor>>,
 ) -> impl FnMut(&Tried) -> Option<ServerId> + 'a {
     let pool = &session.pool;
     move |tried| pool.table.pick(&mut cursor.borrow_mut(), &**pool, tried)

@@ -5,56 +5,23 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ringgate_config::Timeouts;
-use ringgate_runtime::{Sleep, Stream, now};
+use ringgate_runtime::{Sleep, now};
 
-use crate::counters::WorkerCounters;
-use crate::dial::Dialled;
 use crate::reason::Reason;
-use crate::session::{Ending, Session};
+use crate::session::Ending;
 use crate::way::{Broken, Movement, Side, Way};
 
 /// Relays until the end, which it tells.
-pub(crate) async fn relay(
-    session: &Session,
-    client: &Stream,
-    dialled: &Dialled,
-    timeouts: &Timeouts,
-    worker: &WorkerCounters,
-) -> Ending {
-    let started = now();
-    let server = &dialled.stream;
-    let movement = Movement {
-        session,
-        pool: session.pool.counters.of(session.worker),
-        server: session.pool.server(dialled.id).counters.of(session.worker),
-        worker,
-        connected: started,
-        // Nothing has moved yet: it is the client's turn to begin.
-        last: Cell::new((started, Side::Server)),
-        ended: Cell::new(None),
-    };
-    let upward = Way {
-        from: client,
-        from_side: Side::Client,
-        to: server,
-        to_side: Side::Server,
-    };
-    let downward = Way {
-        from: server,
-        from_side: Side::Server,
-        to: client,
-        to_side: Side::Client,
-    };
-    let mut upward = pin!(upward.pump(&movement));
-    let mut downward = pin!(downward.pump(&movement));
-    let silence = Silence::new(started, timeouts);
+pub(crate) async fn relay(movement: &Movement<'_>) -> Ending {
+    let mut upward = pin!(Way::new(movement, Side::Client).pump());
+    let mut downward = pin!(Way::new(movement, Side::Server).pump());
+    let silence = Silence::new(movement);
     let mut failure = None;
     let mut up_open = true;
     let mut down_open = true;
-    poll_fn(|context| {
+    poll_fn(move |context| {
         if up_open && let Poll::Ready(result) = upward.as_mut().poll(context) {
             up_open = false;
             if let Err(broken) = result {
@@ -87,11 +54,11 @@ pub(crate) async fn relay(
         let half_closed = !up_open || !down_open;
         let awaited = down_open && movement.awaits_first_byte();
         silence
-            .poll(context, movement.last.get().0, half_closed, awaited)
+            .poll(context, movement, half_closed, awaited)
             .map(|ended| {
                 failure.unwrap_or_else(|| match ended {
                     Waited::FirstByte => Ending::ours(Reason::FirstByteTimeout),
-                    Waited::AnyByte => whose_turn(up_open, down_open, &movement).idle(),
+                    Waited::AnyByte => whose_turn(up_open, down_open, movement).idle(),
                 })
             })
     })
@@ -101,7 +68,7 @@ pub(crate) async fn relay(
 /// The side that everybody waited for: the only one that can still send, otherwise the one that
 /// did not send last.
 fn whose_turn(up_open: bool, down_open: bool, movement: &Movement<'_>) -> Side {
-    match (up_open, down_open, movement.last.get().1) {
+    match (up_open, down_open, movement.last_from.get()) {
         (true, false, _) | (true, true, Side::Server) | (false, false, _) => Side::Client,
         (false, true, _) | (true, true, Side::Client) => Side::Server,
     }
@@ -118,9 +85,6 @@ enum Waited {
 /// it when it fires and moves on.
 struct Silence {
     timer: Sleep,
-    first_byte: Duration,
-    idle: Duration,
-    half_closed: Duration,
     /// Whether the client has spoken, and the timer looks for the server's answer.
     asked: Cell<bool>,
     /// When the first direction ended.
@@ -128,34 +92,31 @@ struct Silence {
 }
 
 impl Silence {
-    fn new(start: Instant, timeouts: &Timeouts) -> Self {
+    fn new(movement: &Movement<'_>) -> Self {
         Self {
-            timer: Sleep::until(start + timeouts.idle),
-            first_byte: timeouts.first_byte,
-            idle: timeouts.idle,
-            half_closed: timeouts.half_closed,
+            timer: Sleep::until(movement.last.get() + movement.session.timeouts().idle),
             asked: Cell::new(false),
             half_closed_since: Cell::new(None),
         }
     }
 
-    /// Whether nothing has moved since `last` for as long as it may.
+    /// Whether nothing has moved for as long as it may.
     fn poll(
         &self,
         context: &mut Context<'_>,
-        last: Instant,
+        movement: &Movement<'_>,
         half_closed: bool,
         awaited: bool,
     ) -> Poll<Waited> {
         if half_closed && self.half_closed_since.get().is_none() {
             self.half_closed_since.set(Some(now()));
-            self.timer.reset(self.deadline(last, awaited).0);
+            self.timer.reset(self.deadline(movement, awaited).0);
         }
         if awaited && !self.asked.replace(true) {
-            self.timer.reset(self.deadline(last, awaited).0);
+            self.timer.reset(self.deadline(movement, awaited).0);
         }
         while self.timer.poll(context).is_ready() {
-            let (deadline, waited) = self.deadline(last, awaited);
+            let (deadline, waited) = self.deadline(movement, awaited);
             if deadline <= now() {
                 return Poll::Ready(waited);
             }
@@ -164,12 +125,14 @@ impl Silence {
         Poll::Pending
     }
 
-    fn deadline(&self, last: Instant, awaited: bool) -> (Instant, Waited) {
+    fn deadline(&self, movement: &Movement<'_>, awaited: bool) -> (Instant, Waited) {
+        let timeouts = movement.session.timeouts();
+        let last = movement.last.get();
         let any_byte = match self.half_closed_since.get() {
-            None => last + self.idle,
-            Some(since) => last.max(since) + self.half_closed,
+            None => last + timeouts.idle,
+            Some(since) => last.max(since) + timeouts.half_closed,
         };
-        let first_byte = last + self.first_byte;
+        let first_byte = last + timeouts.first_byte;
         if awaited && first_byte <= any_byte {
             (first_byte, Waited::FirstByte)
         } else {
@@ -186,12 +149,13 @@ mod tests {
     use std::rc::Rc;
 
     use ringgate_runtime::{
-        Io, Listener, ListeningSocket, Next, Options, Runtime, SockAddr, spawn,
+        Io, Listener, ListeningSocket, Next, Options, Runtime, SockAddr, Stream, spawn,
     };
 
     use ringgate_balance::ServerId;
 
-    use crate::dial::Place;
+    use crate::dial::{Dialled, Place};
+    use crate::session::Session;
     use crate::snapshot::{ListenerId, Shared, testing};
 
     fn listener() -> (Listener, SocketAddr) {
@@ -221,14 +185,12 @@ mod tests {
             let session = Session::new(testing::WORKER, &snapshot, ListenerId(0), None);
             let shared = Shared::new(1);
             let worker = shared.workers.of(testing::WORKER);
-            let timeouts = session.listener.timeouts;
             let place = Place::take(session.pool.server(ServerId(0)), testing::WORKER);
             let dialled = Dialled {
-                id: ServerId(0),
                 stream: server_end,
                 place,
             };
-            relay(&session, &client_end, &dialled, &timeouts, worker).await;
+            relay(&Movement::new(&session, &client_end, &dialled, worker)).await;
         });
         let (listener, address) = listener();
         TcpStream::connect(address)

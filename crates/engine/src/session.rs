@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringgate_balance::ServerId;
+use ringgate_config::Timeouts;
 use ringgate_runtime::{SockAddr, now};
 
 use crate::admit::Admitted;
@@ -81,7 +82,7 @@ pub(crate) struct Session {
     /// From the connect to the server's first byte.
     pub(crate) first_byte: Cell<Option<Duration>>,
     /// Further servers tried.
-    pub(crate) retries: Cell<u32>,
+    pub(crate) retries: Cell<u8>,
     /// From the client.
     pub(crate) bytes_in: Cell<u64>,
     /// From the server.
@@ -111,6 +112,11 @@ impl Session {
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
         }
+    }
+
+    /// The clocks of this connection.
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        self.listener.timeouts.overlaid(&self.pool.timeouts)
     }
 
     /// Counts the end of an admitted connection.

@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// A word of type `T` that has been said or not.
 pub(crate) struct Signal<T> {
@@ -52,19 +52,12 @@ impl<T: Copy> Signal<T> {
     }
 
     /// Waits until it is said.
-    pub(crate) async fn heard(&self) -> T {
-        let place = Seat {
-            waiting: &self.waiting,
+    pub(crate) fn heard(&self) -> impl Future<Output = T> {
+        let seat = Seat {
+            signal: self,
             index: self.waiting.borrow_mut().take(),
         };
-        poll_fn(|context| match self.said.get() {
-            Some(word) => Poll::Ready(word),
-            None => {
-                self.waiting.borrow_mut().wait(place.index, context.waker());
-                Poll::Pending
-            }
-        })
-        .await
+        poll_fn(move |context| seat.poll(context))
     }
 }
 
@@ -91,14 +84,25 @@ impl Waiting {
 }
 
 /// One place among those who wait, given back when the wait ends in whatever way.
-struct Seat<'a> {
-    waiting: &'a RefCell<Waiting>,
+struct Seat<'a, T> {
+    signal: &'a Signal<T>,
     index: usize,
 }
 
-impl Drop for Seat<'_> {
+impl<T: Copy> Seat<'_, T> {
+    fn poll(&self, context: &Context<'_>) -> Poll<T> {
+        if let Some(word) = self.signal.said.get() {
+            return Poll::Ready(word);
+        }
+        let mut waiting = self.signal.waiting.borrow_mut();
+        waiting.wait(self.index, context.waker());
+        Poll::Pending
+    }
+}
+
+impl<T> Drop for Seat<'_, T> {
     fn drop(&mut self) {
-        let mut waiting = self.waiting.borrow_mut();
+        let mut waiting = self.signal.waiting.borrow_mut();
         let next = waiting.free.replace(self.index);
         waiting.places[self.index] = Place::Free(next);
     }
@@ -108,7 +112,6 @@ impl Drop for Seat<'_> {
 mod tests {
     use super::*;
     use std::pin::pin;
-    use std::task::Context;
 
     #[test]
     fn everybody_hears_the_first_word_and_places_are_used_again() {

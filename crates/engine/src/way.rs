@@ -5,11 +5,13 @@
 
 use std::cell::Cell;
 use std::io;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use ringgate_runtime::{Chunk, Pipe, Sleep, Stream, next_turn, now, timeout};
 
-use crate::counters::{Count, PoolCounters, ServerCounters, WorkerCounters};
+use crate::counters::{Count, ServerCounters, WorkerCounters};
+use crate::dial::Dialled;
 use crate::reason::{ClosedBy, Reason};
 use crate::session::{Ending, Session};
 
@@ -39,6 +41,14 @@ pub(crate) enum Side {
 }
 
 impl Side {
+    /// The other end.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+
     /// What a failed call on this side's socket means.
     fn failed(self) -> Ending {
         match self {
@@ -74,57 +84,89 @@ impl Side {
     }
 }
 
-/// What both directions note of what they moved.
+/// What both directions share: their ends, and what they note of what they moved.
 pub(crate) struct Movement<'a> {
     pub(crate) session: &'a Session,
-    pub(crate) pool: &'a PoolCounters,
-    pub(crate) server: &'a ServerCounters,
+    pub(crate) client: &'a Stream,
+    pub(crate) server: &'a Stream,
+    pub(crate) server_counters: &'a ServerCounters,
     pub(crate) worker: &'a WorkerCounters,
     pub(crate) connected: Instant,
-    /// When the last bytes moved, or will move when they wait for their turn, and from which side.
-    pub(crate) last: Cell<(Instant, Side)>,
+    /// When the last bytes moved, or will move when they wait for their turn.
+    pub(crate) last: Cell<Instant>,
+    /// Where they came from.
+    pub(crate) last_from: Cell<Side>,
     /// The side that ended first.
     pub(crate) ended: Cell<Option<Side>>,
 }
 
-impl Movement<'_> {
+impl<'a> Movement<'a> {
+    /// None yet, of a connection that has just got its server.
+    pub(crate) fn new(
+        session: &'a Session,
+        client: &'a Stream,
+        server: &'a Dialled<'_>,
+        worker: &'a WorkerCounters,
+    ) -> Self {
+        let connected = now();
+        Self {
+            session,
+            client,
+            server: &server.stream,
+            server_counters: server.place.server.counters.of(session.worker),
+            worker,
+            connected,
+            last: Cell::new(connected),
+            // It is the client's turn to begin.
+            last_from: Cell::new(Side::Server),
+            ended: Cell::new(None),
+        }
+    }
+
+    fn stream(&self, side: Side) -> &'a Stream {
+        match side {
+            Side::Client => self.client,
+            Side::Server => self.server,
+        }
+    }
+
     fn moved(&self, from: Side, bytes: usize, path: &Count) {
         let bytes = bytes as u64;
-        self.last.set((self.last.get().0.max(now()), from));
+        self.last.set(self.last.get().max(now()));
+        self.last_from.set(from);
         path.add(bytes);
         match from {
             Side::Client => {
                 self.session
                     .bytes_in
                     .set(self.session.bytes_in.get() + bytes);
-                self.server.sent_bytes.add(bytes);
+                self.server_counters.sent_bytes.add(bytes);
             }
             Side::Server => {
                 self.session
                     .bytes_out
                     .set(self.session.bytes_out.get() + bytes);
-                self.server.received_bytes.add(bytes);
+                self.server_counters.received_bytes.add(bytes);
                 if self.session.first_byte.get().is_none() {
                     let first_byte = now().saturating_duration_since(self.connected);
                     self.session.first_byte.set(Some(first_byte));
-                    self.pool.first_byte.record(first_byte);
+                    let pool = self.session.pool.counters.of(self.session.worker);
+                    pool.first_byte.record(first_byte);
                 }
             }
         }
     }
 
-    /// Waits until the listener's bandwidth has room for bytes that have arrived. That time is not
-    /// one in which nothing moves.
-    async fn afford(&self, bytes: usize) {
-        let Some(bandwidth) = &self.session.listener.bandwidth else {
-            return;
-        };
-        if let Some(turn) = bandwidth.take(self.session.worker, bytes as u64, now()) {
-            let (last, side) = self.last.get();
-            self.last.set((last.max(turn.at), side));
+    /// Takes room in the listener's bandwidth for bytes that have arrived, and gives what to wait
+    /// for when there is none yet. That time is not one in which nothing moves.
+    fn afford(&self, bytes: usize) -> Option<Rare<impl Future<Output = ()> + use<'_>>> {
+        let bandwidth = self.session.listener.bandwidth.as_ref()?;
+        let turn = bandwidth.take(self.session.worker, bytes as u64, now())?;
+        self.last.set(self.last.get().max(turn.at));
+        Some(Box::pin(async move {
             Sleep::until(turn.at).wait().await;
             turn.done();
-        }
+        }))
     }
 
     /// Whether the server has been asked something and has not said anything yet.
@@ -133,69 +175,91 @@ impl Movement<'_> {
     }
 }
 
-/// One direction: its two ends, and which side each is.
+/// What a direction seldom waits for. Boxed, it takes no room in the many that do not.
+type Rare<F> = Pin<Box<F>>;
+
+/// One direction.
+#[derive(Clone, Copy)]
 pub(crate) struct Way<'a> {
-    pub(crate) from: &'a Stream,
-    pub(crate) from_side: Side,
-    pub(crate) to: &'a Stream,
-    pub(crate) to_side: Side,
+    movement: &'a Movement<'a>,
+    from: Side,
 }
 
-impl Way<'_> {
+impl<'a> Way<'a> {
+    pub(crate) fn new(movement: &'a Movement<'a>, from: Side) -> Self {
+        Self { movement, from }
+    }
+
+    fn from(self) -> &'a Stream {
+        self.movement.stream(self.from)
+    }
+
+    fn to(self) -> &'a Stream {
+        self.movement.stream(self.from.other())
+    }
+
     /// Moves everything to the end of the direction, and passes the end on.
     ///
     /// # Errors
     /// When a side fails.
-    pub(crate) async fn pump(&self, movement: &Movement<'_>) -> Result<(), Broken> {
+    pub(crate) fn pump(self) -> impl Future<Output = Result<(), Broken>> + use<'a> {
         let mut full = 0;
-        for received in 1u64.. {
-            if received % CHUNKS_PER_TURN == 0 {
-                next_turn().await;
-            }
-            let chunk = match self.from.recv().await {
-                Ok(chunk) => chunk,
-                Err(_) => {
-                    // What came before the failure still goes out.
-                    self.sent(self.to.sent().await)?;
-                    return Err(Broken::Receiving(self.from_side.failed()));
+        // An `async fn` would hold its arguments twice.
+        async move {
+            for received in 1u64.. {
+                if received % CHUNKS_PER_TURN == 0 {
+                    next_turn().await;
                 }
-            };
-            if chunk.is_empty() {
-                break;
-            }
-            full = if chunk.len() == Chunk::BYTES_MAX {
-                full + 1
-            } else {
-                0
-            };
-            movement.moved(self.from_side, chunk.len(), &movement.worker.copied_bytes);
-            movement.afford(chunk.len()).await;
-            self.sent(self.to.send(chunk).await)?;
-            if full >= FULL_RECEIVES
-                && let Some(pipe) = Pipe::lease()
-            {
-                full = 0;
-                if let Next::End = self.splice(pipe, movement).await? {
+                let Ok(chunk) = self.from().recv().await else {
+                    // What came before the failure still goes out.
+                    self.to().sent().await.map_err(|_| self.sending_failed())?;
+                    return Err(self.receiving_failed());
+                };
+                if chunk.is_empty() {
                     break;
                 }
+                full = if chunk.len() == Chunk::BYTES_MAX {
+                    full + 1
+                } else {
+                    0
+                };
+                self.moved(chunk.len(), &self.movement.worker.copied_bytes);
+                if let Some(turn) = self.movement.afford(chunk.len()) {
+                    turn.await;
+                }
+                self.to().sent().await.map_err(|_| self.sending_failed())?;
+                self.to().start_send(chunk);
+                if full >= FULL_RECEIVES
+                    && let Some(spliced) = self.splice_soon()
+                {
+                    full = 0;
+                    if let Next::End = spliced.await? {
+                        break;
+                    }
+                }
             }
+            self.to().sent().await.map_err(|_| self.sending_failed())?;
+            if self.from().send_failed() {
+                return Err(self.receiving_failed());
+            }
+            if self.movement.ended.get().is_none() {
+                self.movement.ended.set(Some(self.from));
+                self.to().shutdown_write();
+            }
+            // Otherwise both have ended, and the close that follows says so.
+            Ok(())
         }
-        self.sent(self.to.sent().await)?;
-        if self.from.send_failed() {
-            return Err(Broken::Receiving(self.from_side.failed()));
-        }
-        if movement.ended.get().is_none() {
-            movement.ended.set(Some(self.from_side));
-            self.to.shutdown_write();
-        }
-        // Otherwise both have ended, and the close that follows says so.
-        Ok(())
+    }
+
+    /// Splices, when there is a pipe for it.
+    fn splice_soon(self) -> Option<Rare<impl Future<Output = Result<Next, Broken>> + use<'a>>> {
+        Pipe::lease().map(|pipe| Box::pin(self.splice(pipe)))
     }
 
     /// Splices until the direction ends or goes quiet.
-    async fn splice(&self, mut pipe: Pipe, movement: &Movement<'_>) -> Result<Next, Broken> {
-        self.sent(self.to.sent().await)?;
-        if let Some(bandwidth) = &movement.session.listener.bandwidth {
+    async fn splice(self, mut pipe: Pipe) -> Result<Next, Broken> {
+        self.to().sent().await.map_err(|_| self.sending_failed())?;
+        if let Some(bandwidth) = &self.movement.session.listener.bandwidth {
             pipe.limit(bandwidth.piece_bytes());
         }
         let mut quiet = 0;
@@ -207,44 +271,57 @@ impl Way<'_> {
             if spliced % SPLICES_PER_TURN == 0 {
                 next_turn().await;
             }
-            match self.from.splice_in(&mut pipe) {
+            match self.from().splice_in(&mut pipe) {
                 Ok(0) => return Ok(Next::End),
                 Ok(moved) => {
                     blocked = false;
                     quiet = if moved < QUIET_BYTES { quiet + 1 } else { 0 };
-                    movement.moved(self.from_side, moved, &movement.worker.spliced_bytes);
-                    movement.afford(moved).await;
+                    self.moved(moved, &self.movement.worker.spliced_bytes);
+                    if let Some(turn) = self.movement.afford(moved) {
+                        turn.await;
+                    }
                     self.empty(&mut pipe).await?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let readable = timeout(now() + PIPE_PATIENCE, self.from.readable()).await;
+                    let readable = timeout(now() + PIPE_PATIENCE, self.from().readable()).await;
                     // What is readable and cannot be spliced is urgent data (tcp(7)).
                     if readable.is_none() || std::mem::replace(&mut blocked, true) {
                         break;
                     }
                 }
-                Err(_) => return Err(Broken::Receiving(self.from_side.failed())),
+                Err(_) => return Err(self.receiving_failed()),
             }
         }
         Ok(Next::Buffers)
     }
 
     /// Sends all that a pipe holds.
-    async fn empty(&self, pipe: &mut Pipe) -> Result<(), Broken> {
+    async fn empty(self, pipe: &mut Pipe) -> Result<(), Broken> {
         while !pipe.is_empty() {
-            match self.to.splice_out(pipe) {
+            match self.to().splice_out(pipe) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.sent(self.to.writable().await)?;
+                    self.to()
+                        .writable()
+                        .await
+                        .map_err(|_| self.sending_failed())?;
                 }
-                Err(_) => return Err(Broken::Sending(self.to_side.failed())),
+                Err(_) => return Err(self.sending_failed()),
             }
         }
         Ok(())
     }
 
-    fn sent<T>(&self, result: io::Result<T>) -> Result<T, Broken> {
-        result.map_err(|_| Broken::Sending(self.to_side.failed()))
+    fn moved(self, bytes: usize, path: &Count) {
+        self.movement.moved(self.from, bytes, path);
+    }
+
+    fn sending_failed(self) -> Broken {
+        Broken::Sending(self.from.other().failed())
+    }
+
+    fn receiving_failed(self) -> Broken {
+        Broken::Receiving(self.from.failed())
     }
 }
 

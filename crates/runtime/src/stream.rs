@@ -164,7 +164,9 @@ impl Stream {
         self.core.state.borrow_mut().poll_sent(self.id, context)
     }
 
-    fn start_send(&self, mut chunk: Chunk) {
+    /// Starts to send a chunk when the send before has ended, as [`Stream::sent`] tells. For a
+    /// caller that keeps the chunk until then: the future of [`Stream::send`] needs room for two.
+    pub fn start_send(&self, mut chunk: Chunk) {
         if let Some(held) = chunk.held.take() {
             assert!(
                 Rc::ptr_eq(&self.core, &held.core),

@@ -2,7 +2,7 @@
 //! they fire up to 5 ms late, never early.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -95,17 +95,35 @@ pub enum Race<A, B> {
 }
 
 /// Runs two futures until one ends, and drops the other.
-pub async fn race<A, B>(
+pub fn race<A, B>(
     first: impl Future<Output = A>,
     second: impl Future<Output = B>,
-) -> Race<A, B> {
-    let mut first = pin!(first);
-    let mut second = pin!(second);
-    poll_fn(|context| {
-        if let Poll::Ready(output) = first.as_mut().poll(context) {
+) -> impl Future<Output = Race<A, B>> {
+    Racing { first, second }
+}
+
+/// An `async fn` would hold both futures twice, as its arguments and where they are pinned.
+struct Racing<A, B> {
+    first: A,
+    second: B,
+}
+
+impl<A: Future, B: Future> Future for Racing<A, B> {
+    type Output = Race<A::Output, B::Output>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: the fields are pinned with the whole, since nothing ever moves them out of it: it
+        // has no `Drop`, and is `Unpin` only when both fields are.
+        let (first, second) = unsafe {
+            let racing = self.get_unchecked_mut();
+            (
+                Pin::new_unchecked(&mut racing.first),
+                Pin::new_unchecked(&mut racing.second),
+            )
+        };
+        if let Poll::Ready(output) = first.poll(context) {
             return Poll::Ready(Race::First(output));
         }
-        second.as_mut().poll(context).map(Race::Second)
-    })
-    .await
+        second.poll(context).map(Race::Second)
+    }
 }
