@@ -105,16 +105,14 @@ class Memory:
     about: str
 
     def run(self, options, kinds):
+        kinds = [kind for kind in kinds if kind != "direct"]
         slopes, rows = {}, []
-        for kind in kinds:
-            if kind == "direct":
-                continue
-            sizes = self.sizes(options, kind)
+        for kind, sizes in self.sizes(options, kinds).items():
             if isinstance(sizes, str):
                 rows.append([kind, sizes])
-            elif sizes:
-                slopes[kind] = statistics.linear_regression(HELD, sizes).slope / 1024
-                rows.append([kind, *(f"{size / 2**20:,.1f}" for size in sizes), f"{slopes[kind]:.2f}"])
+                continue
+            slopes[kind] = statistics.linear_regression(HELD, sizes).slope / 1024
+            rows.append([kind, *(f"{size / 2**20:,.1f}" for size in sizes), f"{slopes[kind]:.2f}"])
         for row in rows:
             ours, theirs = slopes.get("ringgate"), slopes.get(row[0])
             if ours and theirs:
@@ -122,24 +120,34 @@ class Memory:
         heads = ["", *(f"MiB at {count:,}" for count in HELD), "KiB per connection", "Ringgate's to its"]
         return f"`ringload hold`, {options.idle} s idle before each look", table(heads, rows), ""
 
-    def sizes(self, options, kind):
-        """Resident bytes at each count; a text when it failed, nothing when it is not installed."""
+    def sizes(self, options, kinds):
+        """Resident bytes at each count, by kind; a text when it failed. All hold at once, each with a server of its
+        own, since a process has few descriptors and waiting costs nothing."""
+        sizes, holders = {}, {}
         with contest.Processes() as processes:
-            start_server(processes)
-            found = peers.start_entries(options, processes, [Entry(kind)], SERVERS, checks=False)
-            sizes, holders = [], []
-            for contestant in found:
-                for before, count in zip([0, *HELD], HELD):
-                    holders.append(hold(processes, contestant.address, count - before))
-                    if not holders[-1].stdout.readline().startswith("holding"):
-                        return f"INVALID: did not take {count:,} connections"
-                    time.sleep(options.idle)
-                    sizes.append(sum(map(resident_bytes, contest.family(contestant.pid))))
-            for holder in holders:
-                output, _ = holder.communicate()
-                if holder.returncode != 0:
-                    return f"INVALID: {output.strip().splitlines()[-1]}"
-            return sizes
+            for number, kind in enumerate(kinds):
+                server = f"127.0.1.{number + 1}:9001"
+                processes.start(server, [peers.benches_program("ringserve"), "--listen", server], LOAD_CORE, server)
+                port = 7001 + number
+                found = peers.start_entries(options, processes, [Entry(kind)], [server], checks=False, port=port)
+                sizes.update({kind: [] for _ in found})
+                holders.update({kind: (contestant, []) for contestant in found})
+            for before, count in zip([0, *HELD], HELD):
+                for kind, (contestant, started) in holders.items():
+                    if not isinstance(sizes[kind], str):
+                        started.append(hold(processes, contestant.address, count - before))
+                        if not started[-1].stdout.readline().startswith("holding"):
+                            sizes[kind] = f"INVALID: did not take {count:,} connections"
+                time.sleep(options.idle)
+                for kind, (contestant, _) in holders.items():
+                    if not isinstance(sizes[kind], str):
+                        sizes[kind].append(sum(map(resident_bytes, contest.family(contestant.pid))))
+            for kind, (_, started) in holders.items():
+                for holder in started:
+                    output, _ = holder.communicate()
+                    if holder.returncode != 0 and not isinstance(sizes[kind], str):
+                        sizes[kind] = f"INVALID: {output.strip().splitlines()[-1]}"
+        return sizes
 
 
 @dataclass

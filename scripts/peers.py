@@ -46,14 +46,14 @@ def start(options, processes, servers, checks, bulk=False):
     return start_entries(options, processes, entries, servers, checks)
 
 
-def start_entries(options, processes, entries, servers, checks, cores=PROXY_CORE):
+def start_entries(options, processes, entries, servers, checks, cores=PROXY_CORE, port=7001):
     """Starts those of `entries` that are installed."""
     found = []
     for number, entry in enumerate(entries):
         if entry.kind == "direct":
             found.append(Contestant(entry.name, servers[0], None))
             continue
-        place = Place(entry.name.replace(" ", "-"), f"127.0.0.1:{7001 + number}", servers, checks)
+        place = Place(entry.name.replace(" ", "-"), f"127.0.0.1:{port + number}", servers, checks)
         command = STARTERS[entry.kind](options, processes, entry, place)
         if command is None:
             print(f"{entry.name} is not installed, so it is left out")

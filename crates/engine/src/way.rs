@@ -15,23 +15,28 @@ use crate::dial::Dialled;
 use crate::reason::{ClosedBy, Reason};
 use crate::session::{Ending, Session};
 
-/// Receives in a row that fill their buffer before a direction counts as bulk.
-const FULL_RECEIVES: u32 = 4;
+/// Receives in a row that fill their buffer before a direction counts as bulk. Measured as CPU time
+/// to nginx with 256 KiB buffers, for a reply on a new connection of 64 KiB and of 256 KiB: 1 gives
+/// 0.92 and 0.72, 2 gives 0.93 and 0.74, 4 gives 0.89 and 0.86, copying alone 0.90 and 1.15. One full
+/// receive says little: a reply may be as long as a buffer.
+const FULL_RECEIVES: u32 = 2;
 
-/// A splice that moves less than this is a quiet one.
+/// A splice that moves less than this is a quiet one. On kept connections copying pieces of 16 KiB
+/// costs 0.98 of splicing them; of 64 KiB, 1.16.
 const QUIET_BYTES: usize = 16 * 1024;
 
-/// Quiet splices in a row before a direction goes back to buffers.
+/// Quiet splices in a row before a direction goes back to buffers: one is but the tail of a reply.
 const QUIET_SPLICES: u32 = 4;
 
+/// How long a direction keeps its pipe while nothing comes. To make a pipe and to close it costs about
+/// 5 µs, as much as copying 64 KiB; a worker has 256 of them, so a flow that pauses must not keep one.
+const PIPE_PATIENCE: Duration = Duration::from_millis(50);
+
 /// Chunks that a direction moves before other connections get their turn.
-const CHUNKS_PER_TURN: u64 = 16;
+const CHUNKS_PER_TURN: u64 = 64;
 
 /// Splices that a direction makes before other connections get their turn.
 const SPLICES_PER_TURN: u64 = 4;
-
-/// How long a direction keeps its pipe while nothing comes.
-const PIPE_PATIENCE: Duration = Duration::from_millis(50);
 
 /// One end of a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
