@@ -6,11 +6,11 @@ use std::cell::Cell;
 
 use crate::counters::{PerWorker, WorkerCounters, WorkerId};
 
-/// An imbalance is real when a worker holds this much more than the mean: a quarter …
-const MEAN_SHARE: u64 = 4;
+/// An imbalance is real when a worker holds this much more than the mean: an eighth …
+const MEAN_SHARE: u64 = 8;
 
 /// … and this many connections, below which it is chance.
-const SLACK: u64 = 4;
+const SLACK: u64 = 2;
 
 /// Up to so many workers are compared all; of more, two at random are, which is nearly as good
 /// (Mitzenmacher, "The Power of Two Choices", 2001) and touches few cache lines.
