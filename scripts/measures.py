@@ -32,13 +32,12 @@ class Cost:
     about: str
     unit: str
     arguments: str
-    bulk: bool = False
     both_settings: bool = False  # it is open which of a peer's settings are best
 
     def run(self, options, kinds):
-        entries = [Entry(kind, bulk=self.bulk) for kind in kinds]
+        entries = [Entry(kind) for kind in kinds]
         if "ringgate" in kinds:
-            entries.append(Entry("ringgate", "again", bulk=self.bulk))
+            entries.append(Entry("ringgate", "again"))
         if self.both_settings:
             entries += [Entry(kind, "bulk", bulk=True) for kind in kinds if kind in ("haproxy", "nginx")]
         with contest.Processes() as processes:
@@ -227,10 +226,16 @@ MEASURES = {
         both_settings=True,
     ),
     "1m-down": Cost(
-        "1 MiB replies, 8 kept connections", "reply", "rr --connections 8 --request 100 --reply 1048576", bulk=True
+        "1 MiB replies, 8 kept connections",
+        "reply",
+        "rr --connections 8 --request 100 --reply 1048576",
+        both_settings=True,
     ),
     "1m-up": Cost(
-        "1 MiB requests, 8 kept connections", "request", "rr --connections 8 --request 1048576 --reply 100", bulk=True
+        "1 MiB requests, 8 kept connections",
+        "request",
+        "rr --connections 8 --request 1048576 --reply 100",
+        both_settings=True,
     ),
     "latency": Latency(
         f"Latency at {RATE_SHARE:.0%} of what the slowest of {', '.join(RIVALS)} can do",
