@@ -37,7 +37,7 @@ class Cost:
     def run(self, options, kinds):
         entries = [Entry(kind) for kind in kinds]
         if "ringgate" in kinds:
-            entries.append(Entry("ringgate", "again"))
+            entries += [Entry("ringgate", "again"), Entry("ringgate", "on epoll", io="epoll")]
         if self.both_settings:
             entries += [Entry(kind, "bulk", bulk=True) for kind in kinds if kind in ("haproxy", "nginx")]
         with contest.Processes() as processes:

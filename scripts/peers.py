@@ -22,6 +22,7 @@ class Entry:
     label: str = ""  # tells entries of one kind apart
     bulk: bool = False  # the settings for long transfers instead of those for small replies
     workers: int = 1
+    io: str = "auto"  # how Ringgate talks to the kernel
 
     @property
     def name(self):
@@ -69,6 +70,7 @@ def ringgate(options, processes, entry, place):
     config = processes.file(
         f"{place.name}.yaml",
         f"""workers: {entry.workers}
+io: {entry.io}
 admin: {{ socket: {processes.dir}/{place.name}.sock, http: off }}
 log: {{ level: warn, access: {access} }}
 timeouts: {{ connect: 5s, idle: 5m }}
