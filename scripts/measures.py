@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import contest
 import peers
-from contest import LOAD_CORE, Load
+from contest import LOAD_CORE, PROXY_CORE, Load
 from peers import Entry
 
 SERVERS = ["127.0.0.1:9001", "127.0.0.2:9001", "127.0.0.3:9001"]
+DIRECT_SERVER = "127.0.0.4:9001"  # on the core that a proxy would have
 HTTP_SERVER = "127.0.0.1:9080"
 HTTP_RELAY = "127.0.0.1:9081"
 HTTP_LOAD = "rr --http --connections 64 --reply 100"
@@ -63,35 +64,39 @@ class Cost:
 
 @dataclass
 class Latency:
-    """What a proxy adds to the latency of exchanges that begin at fixed times, at a share of full load."""
+    """What a proxy adds to the latency of exchanges that begin at fixed times, at a share of full load. On the direct
+    path the server has the proxy's core, so that there too client and server wake each other from core to core."""
 
     about: str
     arguments: str
 
     def run(self, options, kinds):
-        entries = [Entry(kind) for kind in ["direct", *(kind for kind in kinds if kind != "direct")]]
+        entries = [Entry(kind) for kind in kinds if kind != "direct"]
         if "ringgate" in kinds:
             entries.append(Entry("ringgate", "again"))
         with contest.Processes() as processes:
             start_server(processes)
-            found = peers.start_entries(options, processes, entries, SERVERS, checks=False)
+            ringserve = [peers.benches_program("ringserve"), "--listen", DIRECT_SERVER]
+            direct = processes.start("direct", ringserve, PROXY_CORE, DIRECT_SERVER)
+            found = [contest.Contestant("direct", DIRECT_SERVER, direct)]
+            found += peers.start_entries(options, processes, entries, SERVERS, checks=False)
             full = {c.name: ringload(self.arguments, c.address, options) for c in found}
             slowest = min(load.units / load.seconds for name, load in full.items() if name in RIVALS and not load.error)
             arguments = f"{self.arguments} --rate {RATE_SHARE * slowest:.0f}"
             turns = contest.compete(found, options.rounds, lambda address: ringload(arguments, address, options))
+        good = {name: quiet(row, options) for name, row in turns.items()}
         rows = []
         for name, row in turns.items():
-            good = quiet(row, options)
-            if not good:
+            if not good[name]:
                 rows.append([name, why_not(row)])
                 continue
-            figures = [f"{median(turn.latency[q] for turn in good):,.0f}" for q in ("p50", "p99", "p99.9")]
-            ratios = []
-            if name != "direct":
-                differences = [added(turns, name, quantile, options) for quantile in ("p50", "p99")]
-                figures += [f"{median(values):,.0f}" if values else "no usable round" for values in differences]
-                ratios = [added_ratio(turns, name, q, options) for q in ("p50", "p99")]
-            rows.append([name, *figures, *ratios])
+            figures = [f"{median(turn.latency[q] for turn in good[name]):,.0f}" for q in ("p50", "p99", "p99.9")]
+            if name != "direct" and good["direct"]:
+                figures += [f"{added(good, name, q):,.0f}" for q in ("p50", "p99")]
+            if name not in ("direct", "ringgate") and good["direct"] and good.get("ringgate"):
+                pairs = [(added(good, "ringgate", q), added(good, name, q)) for q in ("p50", "p99")]
+                figures += [f"**{a / b:.2f}**" if a > 0 and b > 0 else "lost in the noise" for a, b in pairs]
+            rows.append([name, *figures])
         heads = ["", "p50 µs", "p99 µs", "p99.9 µs", "added p50", "added p99"]
         heads += ["Ringgate's added p50 to its", "added p99"]
         return f"`ringload {arguments}`", table(heads, rows), rejected(turns, options)
@@ -189,9 +194,9 @@ class Generator:
     def run(self, options, _kinds):
         with contest.Processes() as processes:
             ringserve = [peers.benches_program("ringserve"), "--http", HTTP_SERVER]
-            processes.start("ringserve", ringserve, contest.PROXY_CORE, HTTP_SERVER)
+            processes.start("ringserve", ringserve, PROXY_CORE, HTTP_SERVER)
             relay = [peers.benches_program("null-tokio"), HTTP_RELAY, HTTP_SERVER]
-            pid = processes.start("relay", relay, contest.PROXY_CORE, HTTP_RELAY)
+            pid = processes.start("relay", relay, PROXY_CORE, HTTP_RELAY)
             turns = {"ringload": [], "wrk": []}
             for number in range(options.rounds):
                 for name in turns if number % 2 == 0 else reversed(turns):
@@ -339,20 +344,10 @@ def spread(ratios):
     return f"**{median(ratios):.3f}**, {min(ratios):.2f} to {max(ratios):.2f}" if ratios else "no usable round"
 
 
-def added(turns, name, quantile, options):
-    """What a proxy adds to the direct path's quantile, in each round that counts."""
-    pairs = zip(turns[name], turns["direct"])
-    quiet_pairs = [(a, b) for a, b in pairs if is_quiet(a, options) and is_quiet(b, options)]
-    return [a.latency[quantile] - b.latency[quantile] for a, b in quiet_pairs]
-
-
-def added_ratio(turns, name, quantile, options):
-    if "ringgate" not in turns or name == "ringgate":
-        return ""
-    rounds = zip(turns["ringgate"], turns[name], turns["direct"])
-    quiet_rounds = [three for three in rounds if all(is_quiet(turn, options) for turn in three)]
-    differences = [[turn.latency[quantile] - d.latency[quantile] for turn in (a, b)] for a, b, d in quiet_rounds]
-    return spread([ours / theirs for ours, theirs in differences if ours > 0 and theirs > 0])
+def added(good, name, quantile):
+    """What a proxy adds to the direct path's quantile: the difference of the medians."""
+    proxied, direct = (median(turn.latency[quantile] for turn in good[who]) for who in (name, "direct"))
+    return proxied - direct
 
 
 def rejected(turns, options):

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -131,6 +131,35 @@ fn urgent_data_does_not_stop_a_bulk_transfer() {
     client.shutdown(Shutdown::Write).unwrap();
     verdict.recv_timeout(PATIENCE).unwrap().unwrap();
     check_memory_and_bytes(&ringgate, 0, 2 * EACH);
+}
+
+#[test]
+fn an_end_that_waits_behind_urgent_data_does_not_hide_what_is_before_it() {
+    /// It fits into the sockets on the way, so that all of it is sent before the server reads on.
+    const BULK: u64 = MIB;
+    const TAIL: u64 = 1024;
+    let all_sent = Arc::new(AtomicBool::new(false));
+    let gate = all_sent.clone();
+    let (server, verdict) = sink(BULK + TAIL, move |_| {
+        wait_until("the client has sent all", PATIENCE, || gate.load(Relaxed));
+    });
+    let ringgate = start(&server);
+    let client = ringgate.connect("bulk");
+    let mut urgent = Some(b"!");
+    let progress = |sent| {
+        if sent >= BULK
+            && let Some(byte) = urgent.take()
+        {
+            SockRef::from(&client).send_out_of_band(byte).unwrap();
+        }
+    };
+    Pattern::new()
+        .write(&client, BULK + TAIL, progress)
+        .unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    all_sent.store(true, Relaxed);
+    verdict.recv_timeout(PATIENCE).unwrap().unwrap();
+    check_memory_and_bytes(&ringgate, 0, BULK + TAIL);
 }
 
 #[test]

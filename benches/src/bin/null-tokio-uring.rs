@@ -9,7 +9,7 @@ use ringgate_benches::{Relay, listen};
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::{TcpListener, TcpStream};
 
-/// As much as a receive buffer of Ringgate holds.
+/// As much as most proxies read at once.
 const BUFFER_BYTES: usize = 16 * 1024;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

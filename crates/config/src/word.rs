@@ -68,7 +68,7 @@ words! {
         Auto = "auto",
         /// io_uring; the start fails with the cause when the kernel refuses it.
         Uring = "uring",
-        /// epoll, for hosts where io_uring is refused; it costs more.
+        /// epoll, for hosts where io_uring is refused; it costs a little more.
         Epoll = "epoll",
     }
 }

@@ -14,7 +14,7 @@ use crate::facts::{Facts, ServerFacts};
 use crate::footprint::Footprint;
 use crate::status::ServerState;
 
-const COUNTERS: [(&str, &str); 12] = [
+const COUNTERS: [(&str, &str); 13] = [
     (
         "ringgate_accept_pauses_total",
         "Times a worker paused accepting because descriptors or memory ran out.",
@@ -26,6 +26,10 @@ const COUNTERS: [(&str, &str); 12] = [
     (
         "ringgate_buffer_waits_total",
         "Times an operation of a worker had to wait for a receive buffer.",
+    ),
+    (
+        "ringgate_ring_overflows_total",
+        "Turns of a worker's ring that left completions waiting for room in it; none is lost.",
     ),
     (
         "ringgate_closed_total",
@@ -193,6 +197,7 @@ fn fold_process(sources: &Sources<'_>) {
         gauge!("ringgate_worker_connections_active", &label).set(worker.active.get() as f64);
         counter!("ringgate_accept_pauses_total", &label).absolute(worker.accept_pauses.get());
         counter!("ringgate_buffer_waits_total", &label).absolute(worker.buffers_waits.get());
+        counter!("ringgate_ring_overflows_total", &label).absolute(worker.ring_overflows.get());
     }
 }
 

@@ -19,7 +19,7 @@ const DRAW_NS: u64 = 5_000_000;
 const DRAW_BYTES_LEAST: u64 = 1024;
 const DRAW_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The most and the least that moves in one piece.
+/// The most and the least that is spliced in one piece; a copied one is as long as a buffer at most.
 const PIECE_BYTES_LEAST: u64 = 16 * 1024;
 const PIECE_BYTES_MAX: u64 = 1024 * 1024;
 

@@ -152,6 +152,8 @@ pub struct WorkerCounters {
     pub log_dropped: Count,
     /// Times an operation had to wait for a receive buffer.
     pub buffers_waits: Count,
+    /// Turns of its ring that left completions waiting for room.
+    pub ring_overflows: Count,
     /// Times accepting paused because descriptors or memory ran out.
     pub accept_pauses: Count,
 }

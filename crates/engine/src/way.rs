@@ -28,6 +28,10 @@ const QUIET_BYTES: usize = 16 * 1024;
 /// Quiet splices in a row before a direction goes back to buffers: one is but the tail of a reply.
 const QUIET_SPLICES: u32 = 4;
 
+/// Times in a row that a direction is readable and cannot be spliced before it goes back to buffers.
+/// A watch may tell too much, epoll does not.
+const BLOCKED_MAX: u32 = 8;
+
 /// How long a direction keeps its pipe while nothing comes. To make a pipe and to close it costs about
 /// 5 µs, as much as copying 64 KiB; a worker has 256 of them, so a flow that pauses must not keep one.
 const PIPE_PATIENCE: Duration = Duration::from_millis(50);
@@ -238,9 +242,7 @@ impl<'a> Way<'a> {
                     && let Some(spliced) = self.splice_soon()
                 {
                     full = 0;
-                    if let Next::End = spliced.await? {
-                        break;
-                    }
+                    spliced.await?;
                 }
             }
             self.to().sent().await.map_err(|_| self.sending_failed())?;
@@ -257,18 +259,19 @@ impl<'a> Way<'a> {
     }
 
     /// Splices, when there is a pipe for it.
-    fn splice_soon(self) -> Option<Rare<impl Future<Output = Result<Next, Broken>> + use<'a>>> {
+    fn splice_soon(self) -> Option<Rare<impl Future<Output = Result<(), Broken>> + use<'a>>> {
         Pipe::lease().map(|pipe| Box::pin(self.splice(pipe)))
     }
 
-    /// Splices until the direction ends or goes quiet.
-    async fn splice(self, mut pipe: Pipe) -> Result<Next, Broken> {
+    /// Splices until the direction goes quiet, or until there is something that only a receive can
+    /// tell: an end, or urgent data (tcp(7)), at which the kernel splices nothing more.
+    async fn splice(self, mut pipe: Pipe) -> Result<(), Broken> {
         self.to().sent().await.map_err(|_| self.sending_failed())?;
         if let Some(bandwidth) = &self.movement.session.listener.bandwidth {
             pipe.limit(bandwidth.piece_bytes());
         }
         let mut quiet = 0;
-        let mut blocked = false;
+        let mut blocked = 0;
         for spliced in 1u64.. {
             if quiet == QUIET_SPLICES {
                 break;
@@ -277,9 +280,9 @@ impl<'a> Way<'a> {
                 next_turn().await;
             }
             match self.from().splice_in(&mut pipe) {
-                Ok(0) => return Ok(Next::End),
+                Ok(0) => break,
                 Ok(moved) => {
-                    blocked = false;
+                    blocked = 0;
                     quiet = if moved < QUIET_BYTES { quiet + 1 } else { 0 };
                     self.moved(moved, &self.movement.worker.spliced_bytes);
                     if let Some(turn) = self.movement.afford(moved) {
@@ -289,15 +292,15 @@ impl<'a> Way<'a> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let readable = timeout(now() + PIPE_PATIENCE, self.from().readable()).await;
-                    // What is readable and cannot be spliced is urgent data (tcp(7)).
-                    if readable.is_none() || std::mem::replace(&mut blocked, true) {
+                    blocked += 1;
+                    if readable.is_none() || blocked == BLOCKED_MAX {
                         break;
                     }
                 }
                 Err(_) => return Err(self.receiving_failed()),
             }
         }
-        Ok(Next::Buffers)
+        Ok(())
     }
 
     /// Sends all that a pipe holds.
@@ -346,12 +349,4 @@ impl Broken {
             Self::Receiving(ending) | Self::Sending(ending) => ending,
         }
     }
-}
-
-/// How a direction goes on after a splice.
-enum Next {
-    /// With buffers.
-    Buffers,
-    /// Not at all: its end has come.
-    End,
 }

@@ -363,6 +363,9 @@ impl Local {
         self.counters()
             .buffers_waits
             .set(ringgate_runtime::buffers_waits());
+        self.counters()
+            .ring_overflows
+            .set(ringgate_runtime::ring_overflows());
         self.counters().beats.add(1);
     }
 

@@ -169,7 +169,7 @@ fn listen(plan: &Plan, workers: usize) -> Result<Bound, Failure> {
 
 fn announce(plan: &Plan, workers: usize, driver: &Driver) {
     if let Some(refused) = &driver.refused {
-        warn!("{refused}; serving on epoll, which costs more");
+        warn!("{refused}; serving on epoll, which costs a little more");
     }
     info!(workers, io = %driver.text, "started");
     for listener in &plan.listeners {

@@ -63,6 +63,15 @@ pub(crate) trait Driver {
     /// receives to come. Tells how many receives could end now.
     fn stock(&mut self, buffers: &mut Buffers) -> usize;
 
+    /// Turns after which completions waited for room; a driver without a queue of its own has none.
+    fn overflows(&self) -> u64 {
+        0
+    }
+
+    /// Tries receives that wait once more where the last one was short, for drivers that remember by
+    /// themselves what is ready: see [`crate::core::State::look_again`].
+    fn look_again(&mut self, _buffers: &mut Buffers) {}
+
     /// Whether it performs [`Operation::Watch`].
     fn watches(&self) -> bool;
 

@@ -45,6 +45,8 @@ struct Descriptor {
     ended: bool,
     /// A receive stops at urgent data (tcp(7)), which is not the end of what has arrived.
     urgent: bool,
+    /// A short receive since the last [`Driver::look_again`].
+    short: bool,
     reading: Option<Reading>,
     writing: Option<Writing>,
 }
@@ -204,6 +206,7 @@ impl Epoll {
         // has been seen does not come again.
         let full = matches!(received, Ok(BUFFER_BYTES));
         descriptor.readable = full || descriptor.ended || descriptor.urgent;
+        descriptor.short |= !full;
         descriptor.reading = None;
         self.done.push(Completion {
             token,
@@ -397,6 +400,16 @@ impl Driver for Epoll {
         false
     }
 
+    fn look_again(&mut self, buffers: &mut Buffers) {
+        for fd in 0..self.descriptors.len() {
+            let descriptor = &mut self.descriptors[fd];
+            if std::mem::take(&mut descriptor.short) {
+                descriptor.readable = true;
+                self.read(buffers, fd as RawFd);
+            }
+        }
+    }
+
     fn socket(&mut self, domain: Domain) -> io::Result<RawFd> {
         let fd = plain::stream_socket(domain)?.into_raw_fd();
         plain::stop_blocking(fd);
@@ -421,7 +434,8 @@ impl Driver for Epoll {
             // The pipe is empty on the way in and full of what is sent on the way out, so it is the
             // socket that has to wait, and the next edge tells when it need not.
             if self.descriptor(from).registered {
-                self.descriptor(from).readable = self.descriptor(from).ended;
+                let descriptor = self.descriptor(from);
+                descriptor.readable = descriptor.ended || descriptor.urgent;
             } else {
                 self.descriptor(to).writable = false;
             }

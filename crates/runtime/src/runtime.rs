@@ -43,8 +43,8 @@ pub enum Io {
 pub struct Options {
     /// How it talks to the kernel.
     pub io: Io,
-    /// How many receive buffers of 16 KiB there may be at once. Two for each connection are never
-    /// too few: a direction whose receiver stalls holds no more.
+    /// How many receive buffers of 32 KiB there may be at once. Two for each direction are never too
+    /// few: a direction whose receiver stalls holds no more.
     pub buffers_max: usize,
 }
 
@@ -219,6 +219,14 @@ pub fn now() -> Instant {
 /// Outside a runtime's thread.
 pub fn buffers_waits() -> u64 {
     with_current(|inner| inner.core.state.borrow().buffers_waits)
+}
+
+/// How many turns of the ring left completions waiting for room so far.
+///
+/// # Panics
+/// Outside a runtime's thread.
+pub fn ring_overflows() -> u64 {
+    with_current(|inner| inner.core.state.borrow().driver.overflows())
 }
 
 /// Does what need not be done at once: gives memory of the buffers back that a burst has left

@@ -112,7 +112,8 @@ impl Stream {
         self.core.state.borrow_mut().delay_acks(self.id);
     }
 
-    /// The next bytes that arrived; an empty chunk is the end of the peer's direction.
+    /// The next bytes that arrived; an empty chunk is the end of the peer's direction. Bytes behind
+    /// urgent data or passed descriptors may wait for the next [`crate::tidy`].
     ///
     /// # Errors
     /// Those of recv(2).

@@ -211,6 +211,15 @@ impl Checks<'_> {
             !stalled(client, server) && !stalled(server, client),
             "{address}: bytes waited that could go on"
         );
+        let forgotten = |from: &Account, to: &Account| {
+            let since = from.unhindered_since.max(to.unhindered_since);
+            let long_ago = from.closed_at.is_some_and(|at| since + UNHINDERED_MAX < at);
+            from.ended && from.unreceived == 0 && to.shut_at.is_none() && to.roomy && long_ago
+        };
+        assert!(
+            !forgotten(client, server) && !forgotten(server, client),
+            "{address}: an end waited that could be passed on"
+        );
         let last = [client.last_arrival, server.last_arrival, server.known_at];
         let last = last.into_iter().flatten().max().unwrap_or_default();
         let half_closed = [client.shut_at, server.shut_at].into_iter().flatten().min();

@@ -1,6 +1,7 @@
 //! The io_uring driver: operations become submission entries, one `io_uring_enter` per turn
 //! submits and waits, completions come back by token. Receives take their buffer from a ring of
-//! buffers provided to the kernel, so that a socket nobody writes to holds none.
+//! buffers provided to the kernel, so that a socket nobody writes to holds none. A watch is one poll
+//! that goes on (IORING_POLL_ADD_MULTI of io_uring_enter(2), since 5.13).
 
 mod provided;
 mod refused;
@@ -199,6 +200,10 @@ impl Driver for Uring {
 
     fn stock(&mut self, buffers: &mut Buffers) -> usize {
         self.provided.stock(buffers)
+    }
+
+    fn overflows(&self) -> u64 {
+        self.ring.overflows()
     }
 
     fn watches(&self) -> bool {

@@ -17,7 +17,8 @@ use super::ring::Ring;
 /// The one buffer group of a ring.
 pub(super) const GROUP: u16 = 0;
 
-/// Places in the ring; a power of two. 64 buffers of 16 KiB are 1 MiB, about an L2 cache.
+/// Places in the ring; a power of two. Of buffers that carry first messages, one page each is
+/// touched; half as many places cost the same.
 const ENTRIES: u16 = 64;
 
 const BYTES: usize = ENTRIES as usize * size_of::<BufRingEntry>();

@@ -41,6 +41,8 @@ pub(super) struct Ring {
     /// Entries that found the submission queue full and the kernel unwilling to take any.
     backlog: VecDeque<squeue::Entry>,
     flags: Vec<&'static str>,
+    /// Turns after which completions waited in the kernel for room in their queue.
+    overflows: u64,
     no_iowait: EnterFlags,
 }
 
@@ -73,6 +75,7 @@ impl Ring {
             ring,
             backlog: VecDeque::new(),
             flags,
+            overflows: 0,
             no_iowait,
         })
     }
@@ -110,6 +113,12 @@ impl Ring {
             " no_iowait"
         };
         format!("uring ({}{no_iowait})", self.flags.join(" "))
+    }
+
+    /// Turns after which completions waited in the kernel for room in their queue; none is lost, but
+    /// those that go on many times end (io_uring(7), IORING_FEAT_NODROP).
+    pub(super) fn overflows(&self) -> u64 {
+        self.overflows
     }
 
     /// Queues an entry. When the queue is full, what is in it is handed to the kernel first; when
@@ -179,6 +188,7 @@ impl Ring {
                 .enter(queued, want, flags.bits(), Some(&arguments))
         };
         queues.submissions.sync();
+        self.overflows += u64::from(queues.submissions.cq_overflow());
         match entered {
             Ok(_) => Ok(()),
             Err(error) => match error.raw_os_error() {
@@ -297,6 +307,10 @@ mod tests {
             ring.enter(Wait::Not).expect("the ring works");
             ring.reap(|_| completed += 1);
             if completed == ENTRIES {
+                assert!(
+                    ring.overflows() > 0,
+                    "the queue was too small, and nobody counted"
+                );
                 return;
             }
         }
