@@ -53,7 +53,10 @@ async fn accept_all(local: &Rc<Local>, id: ListenerId, listener: &Listener) {
 fn place(local: &Rc<Local>, id: ListenerId, listener: &Listener, stream: Stream) {
     let total = u64::from(local.shared.connections.load(Relaxed));
     let workers = &local.shared.workers;
-    match local.share.elsewhere(workers, total, listener.is_shared()) {
+    match local
+        .share
+        .elsewhere(workers, total, listener.is_shared(), now())
+    {
         Some(worker) if local.may_hand_over() => {
             if let Some(descriptor) = stream.release() {
                 local.shared.hand_over(worker, id, descriptor);

@@ -3,6 +3,7 @@
 //! out here, when a connection is new and belongs to nobody yet.
 
 use std::cell::{Cell, RefCell};
+use std::time::Instant;
 
 use crate::counters::{PerWorker, WorkerCounters, WorkerId};
 
@@ -22,14 +23,15 @@ const COMPARED_MAX: usize = 8;
 pub(crate) struct Share {
     here: WorkerId,
     random: Cell<u64>,
-    /// By worker: how many connections were sent to it while it counted so many.
-    sent: RefCell<Vec<Sent>>,
+    /// How many connections were sent to each worker in one turn: it counts them when it takes them
+    /// up, and a burst is handed over before that.
+    sent: RefCell<Sent>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Sent {
-    connections: u64,
-    counted: u64,
+    turn: Option<Instant>,
+    connections: Vec<u64>,
 }
 
 impl Share {
@@ -42,30 +44,30 @@ impl Share {
     }
 
     /// The less loaded worker that a connection accepted here should go to, if it should go away.
-    /// From a socket that workers share, it goes wherever there is less to do.
+    /// From a socket that workers share, it goes wherever there is less to do. `turn` is when this
+    /// turn of the worker began.
     pub(crate) fn elsewhere(
         &self,
         workers: &PerWorker<WorkerCounters>,
         total: u64,
         shared: bool,
+        turn: Instant,
     ) -> Option<WorkerId> {
         let count = workers.len();
-        let mut sent = self.sent.borrow_mut();
-        sent.resize(count, Sent::default());
-        // It counts a connection when it takes it up, and a burst is handed over before that.
+        if count < 2 {
+            return None;
+        }
+        let sent = &mut *self.sent.borrow_mut();
+        if sent.turn.replace(turn) != Some(turn) {
+            sent.connections.clear();
+            sent.connections.resize(count, 0);
+        }
         let active = |worker: WorkerId| {
-            let counted = workers.of(worker).active.get();
-            let sent = sent[usize::from(worker.0)];
-            counted
-                + if sent.counted == counted {
-                    sent.connections
-                } else {
-                    0
-                }
+            workers.of(worker).active.get() + sent.connections[usize::from(worker.0)]
         };
         let own = active(self.here);
         let mean = total / count as u64;
-        if count < 2 || (!shared && own <= mean + mean / MEAN_SHARE + SLACK) {
+        if !shared && own <= mean + mean / MEAN_SHARE + SLACK {
             return None;
         }
         let least = if count <= COMPARED_MAX {
@@ -83,12 +85,7 @@ impl Share {
         if active(least) >= own {
             return None;
         }
-        let counted = workers.of(least).active.get();
-        let connections = active(least) - counted + 1;
-        sent[usize::from(least.0)] = Sent {
-            connections,
-            counted,
-        };
+        sent.connections[usize::from(least.0)] += 1;
         Some(least)
     }
 
@@ -105,6 +102,8 @@ impl Share {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn elsewhere(active: &[u64], shared: bool) -> Option<u16> {
@@ -114,7 +113,7 @@ mod tests {
         }
         let total = active.iter().sum();
         Share::new(WorkerId(0))
-            .elsewhere(&workers, total, shared)
+            .elsewhere(&workers, total, shared, Instant::now())
             .map(|worker| worker.0)
     }
 
@@ -141,10 +140,14 @@ mod tests {
         let workers: PerWorker<WorkerCounters> = PerWorker::new(3);
         workers.of(WorkerId(0)).active.set(100);
         let share = Share::new(WorkerId(0));
-        let to: Vec<_> = (0..4)
-            .map(|_| share.elsewhere(&workers, 100, false).map(|worker| worker.0))
-            .collect();
-        assert_eq!(to, [Some(1), Some(2), Some(1), Some(2)]);
+        let turn = Instant::now();
+        let next = |turn| {
+            let worker = share.elsewhere(&workers, 100, false, turn);
+            worker.map(|worker| worker.0)
+        };
+        let burst: Vec<_> = (0..3).map(|_| next(turn)).collect();
+        assert_eq!(burst, [Some(1), Some(2), Some(1)]);
+        assert_eq!(next(turn + Duration::from_millis(1)), Some(1));
     }
 
     #[test]
