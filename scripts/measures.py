@@ -248,7 +248,7 @@ MEASURES = {
     ),
     "memory": Memory("User memory of idle connections, one exchange each"),
     "workers": Workers("From 1 worker to 2, nothing pinned", "rr --connections 64 --request 100 --reply 100"),
-    "generator": Generator("The load generator beside wrk, on the direct path"),
+    "generator": Generator("The load generator beside wrk, both through null-tokio"),
 }
 
 

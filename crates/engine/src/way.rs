@@ -29,7 +29,7 @@ const QUIET_BYTES: usize = 16 * 1024;
 const QUIET_SPLICES: u32 = 4;
 
 /// Times in a row that a direction is readable and cannot be spliced before it goes back to buffers.
-/// A watch may tell too much, epoll does not.
+/// io_uring may tell of more than there is, so that one time means nothing.
 const BLOCKED_MAX: u32 = 8;
 
 /// How long a direction keeps its pipe while nothing comes. To make a pipe and to close it costs about

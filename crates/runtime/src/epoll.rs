@@ -402,6 +402,10 @@ impl Driver for Epoll {
 
     fn look_again(&mut self, buffers: &mut Buffers) {
         for fd in 0..self.descriptors.len() {
+            if !buffers.has_spare() {
+                // Those that have something to receive come first.
+                return;
+            }
             let descriptor = &mut self.descriptors[fd];
             if std::mem::take(&mut descriptor.short) {
                 descriptor.readable = true;

@@ -199,7 +199,7 @@ impl State {
         }
     }
 
-    /// Whether something has arrived that nobody has asked for yet.
+    /// Whether something may have arrived that nobody has asked for yet.
     pub(crate) fn has_received(&mut self, id: SocketId) -> bool {
         self.sockets.get(id).is_some_and(|socket| {
             matches!(socket.read, Read::Received(_))

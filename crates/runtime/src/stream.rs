@@ -102,7 +102,7 @@ impl Stream {
         self.core.state.borrow_mut().start_recv(self.id);
     }
 
-    /// Whether something has arrived that [`Stream::recv`] gets at once.
+    /// Whether something may have arrived that [`Stream::recv`] gets at once.
     pub fn has_received(&self) -> bool {
         self.core.state.borrow_mut().has_received(self.id)
     }
