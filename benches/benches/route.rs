@@ -13,6 +13,7 @@ use ringgate_balance::{Algorithm, Cursor, Member, PoolId, ServerId, Table, Tried
 use ringgate_config::{Address, TimeoutOverrides, Timeouts};
 use ringgate_engine::admit::Admission;
 use ringgate_engine::counters::PerWorker;
+use ringgate_engine::routes::Routes;
 use ringgate_engine::snapshot::{Listener, ListenerId, Pool, Server, Snapshot};
 
 const SERVERS: u16 = 4;
@@ -41,7 +42,7 @@ fn route(criterion: &mut Criterion) {
                 random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 let id = ListenerId((random >> 16) as u16 % size);
                 let snapshot = cache.load().clone();
-                let pool = snapshot.pool(snapshot.listener(black_box(id)).pool);
+                let pool = snapshot.pool(snapshot.listener(black_box(id)).pool?);
                 let server = pool.table.pick(&mut cursor, &**pool, &Tried::new());
                 server.map(|id| pool.server(id).clone())
             });
@@ -54,13 +55,17 @@ fn snapshot(size: u16) -> Snapshot {
     let second = Duration::from_secs(1);
     let timeouts = Timeouts {
         connect: second,
+        handshake: second,
         first_byte: second,
         idle: second,
         half_closed: second,
     };
     let listener = |number| Listener {
         name: format!("listener-{number}").into(),
-        pool: PoolId(number),
+        pool: Some(PoolId(number)),
+        routes: Routes::default(),
+        trusted: None,
+        tls: None,
         timeouts,
         admission: Admission::default(),
         bandwidth: None,
@@ -71,6 +76,7 @@ fn snapshot(size: u16) -> Snapshot {
         listeners: (0..size).map(|number| Arc::new(listener(number))).collect(),
         pools: (0..size).map(|number| Arc::new(pool(number))).collect(),
         connections_max: 1,
+        handshakes_max: 1,
     }
 }
 
@@ -93,6 +99,8 @@ fn pool(number: u16) -> Pool {
             .map(|number| Arc::new(server(number)))
             .collect(),
         timeouts: TimeoutOverrides::default(),
+        tls: None,
+        proxy_protocol: None,
         counters: Arc::new(PerWorker::new(1)),
     }
 }

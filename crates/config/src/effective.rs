@@ -71,7 +71,7 @@ fn listener(plan: &Plan, listener: &Listener) -> String {
     format!(
         "  {name}:\n    bind: {bind}\n    pool: {pool}\n{access}{limits}    timeouts: {{ {timeouts} }}\n",
         name = key(&listener.name),
-        pool = key(&plan.pool(listener.pool).name),
+        pool = key(listener.pool.map_or("", |pool| &plan.pool(pool).name)),
         access = listener.access.as_ref().map_or(String::new(), access),
         limits = limits(&listener.limits),
         timeouts = clocks(&listener.timeouts),

@@ -28,9 +28,11 @@ pub use crate::effective::effective;
 pub use crate::mistakes::{Excerpt, Mistake, Mistakes};
 pub use crate::overrides::Override;
 pub use crate::plan::{
-    Access, AccessLog, Address, Admin, Balance, Bandwidth, Bind, ConnectionLimit, Health,
-    HealthCheck, HealthPort, Io, Limits, Listener, ListenerLimits, Log, LogFormat, LogLevel,
-    Network, PerClient, Plan, Pool, PoolIndex, Rate, Server, TimeoutOverrides, Timeouts, Workers,
+    AcceptProxy, Access, AccessLog, Address, Admin, Balance, Bandwidth, Bind, Certificates,
+    ClientAuth, ClientAuthMode, ConnectionLimit, Health, HealthCheck, HealthPort, Io, Limits,
+    Listener, ListenerLimits, Log, LogFormat, LogLevel, NamePattern, Network, Pair, PerClient,
+    Plan, Pool, PoolIndex, ProxyVersion, Rate, Route, Server, ServerTls, TimeoutOverrides,
+    Timeouts, Tls, TlsVersion, UnknownName, Workers,
 };
 pub use crate::reference::reference;
 pub use crate::schema::schema;

@@ -3,6 +3,7 @@
 //! the file a value came from.
 
 mod admission;
+mod tls;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -13,6 +14,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub use self::admission::{Access, Bandwidth, ListenerLimits, Network, PerClient, Rate};
+pub use self::tls::{
+    AcceptProxy, Certificates, ClientAuth, ClientAuthMode, NamePattern, Pair, ProxyVersion, Route,
+    ServerTls, Tls, TlsVersion, UnknownName,
+};
 use crate::keys;
 use crate::value;
 pub use crate::word::{Balance, Io, LogFormat, LogLevel};
@@ -52,7 +57,7 @@ impl Plan {
 
     /// The pools that no listener uses, in the order of the file.
     pub fn unused_pools(&self) -> impl Iterator<Item = &Pool> {
-        let used: HashSet<PoolIndex> = self.listeners.iter().map(|each| each.pool).collect();
+        let used: HashSet<PoolIndex> = self.listeners.iter().flat_map(Listener::pools).collect();
         self.pools
             .iter()
             .enumerate()
@@ -123,6 +128,8 @@ pub enum AccessLog {
 pub struct Limits {
     /// How many client connections may be open at once, over all listeners.
     pub connections: ConnectionLimit,
+    /// How many TLS handshakes a worker does at once; more wait for their turn.
+    pub handshakes: NonZeroU32,
 }
 
 /// How many client connections may be open at once.
@@ -139,6 +146,8 @@ pub enum ConnectionLimit {
 pub struct Timeouts {
     /// How long a connection attempt to one server may take.
     pub connect: Duration,
+    /// How long a client may take for its PROXY header and its TLS handshake, and a server for the latter.
+    pub handshake: Duration,
     /// How long the server may take to say its first byte, from the client's latest byte on.
     pub first_byte: Duration,
     /// How long both directions may be silent before the connection is closed.
@@ -153,6 +162,7 @@ impl Timeouts {
     pub fn overlaid(&self, over: &TimeoutOverrides) -> Self {
         Self {
             connect: over.connect.unwrap_or(self.connect),
+            handshake: over.handshake.unwrap_or(self.handshake),
             first_byte: over.first_byte.unwrap_or(self.first_byte),
             idle: over.idle.unwrap_or(self.idle),
             half_closed: over.half_closed.unwrap_or(self.half_closed),
@@ -165,6 +175,8 @@ impl Timeouts {
 pub struct TimeoutOverrides {
     /// See [`Timeouts::connect`].
     pub connect: Option<Duration>,
+    /// See [`Timeouts::handshake`].
+    pub handshake: Option<Duration>,
     /// See [`Timeouts::first_byte`].
     pub first_byte: Option<Duration>,
     /// See [`Timeouts::idle`].
@@ -180,14 +192,28 @@ pub struct Listener {
     pub name: String,
     /// Where it accepts; at least one, no two in the plan overlap.
     pub binds: Vec<Bind>,
-    /// Where its connections go.
-    pub pool: PoolIndex,
+    /// Where connections go that no route matched; `None`, only where there are routes, when they are refused.
+    pub pool: Option<PoolIndex>,
+    /// The first that matches decides.
+    pub routes: Vec<Route>,
     /// The addresses that may connect; `None` when all may.
     pub access: Option<Access>,
+    /// Whose PROXY headers tell who the client is; `None` when none are expected.
+    pub proxy_protocol: Option<AcceptProxy>,
+    /// How it ends TLS; `None` when it does not.
+    pub tls: Option<Tls>,
     /// Its bounds.
     pub limits: ListenerLimits,
     /// The timeouts of its connections, before the pool's own are laid over ([`Plan::timeouts_between`]).
     pub timeouts: Timeouts,
+}
+
+impl Listener {
+    /// The pools that its connections may go to.
+    pub fn pools(&self) -> impl Iterator<Item = PoolIndex> {
+        let routed = self.routes.iter().map(|route| route.pool);
+        routed.chain(self.pool)
+    }
 }
 
 /// The place of a pool in [`Plan::pools`].
@@ -239,6 +265,10 @@ pub struct Pool {
     pub health: Health,
     /// The timeouts that it sets for its connections.
     pub timeouts: TimeoutOverrides,
+    /// How connections to its servers are encrypted; `None` when they are not.
+    pub tls: Option<ServerTls>,
+    /// The PROXY header that its servers get before anything else; `None` when they get none.
+    pub proxy_protocol: Option<ProxyVersion>,
 }
 
 /// A member of a pool.
@@ -293,6 +323,9 @@ pub struct HealthCheck {
     pub fall: u8,
     /// The port to check on.
     pub port: HealthPort,
+    /// Whether the check ends when a TLS handshake has, by the pool's settings, or without verification where the
+    /// pool has none. Always where the pool has TLS.
+    pub tls: bool,
 }
 
 /// The port that is checked.

@@ -98,3 +98,43 @@ words! {
         Text = "text",
     }
 }
+
+words! {
+    /// The oldest version of TLS that a client may speak.
+    TlsVersion {
+        /// TLS 1.2 (RFC 5246) and 1.3.
+        V1_2 = "1.2",
+        /// TLS 1.3 (RFC 8446) alone.
+        V1_3 = "1.3",
+    }
+}
+
+words! {
+    /// Whether a client may come without a certificate.
+    ClientAuthMode {
+        /// It may not.
+        Require = "require",
+        /// It may; one that it shows must be good.
+        Optional = "optional",
+    }
+}
+
+words! {
+    /// What a client gets that asks for a name without a certificate.
+    UnknownName {
+        /// The default certificate: the first of the list, or of the folder by file name.
+        Default = "default",
+        /// An alert, and no connection.
+        Refuse = "refuse",
+    }
+}
+
+words! {
+    /// The version of the PROXY protocol that is sent to servers.
+    ProxyVersion {
+        /// One line of text with the addresses.
+        V1 = "v1",
+        /// Binary; also tells what is known of TLS.
+        V2 = "v2",
+    }
+}

@@ -83,6 +83,7 @@ impl Facts {
                 .map(|(pool, facts)| first_pool(pool, facts, workers))
                 .collect(),
             connections_max,
+            handshakes_max: plan.limits.handshakes.get(),
         };
         Facts {
             published: Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -145,6 +146,8 @@ impl Facts {
                 table: self.pools[id.index()].table(),
                 servers: pool.servers.clone(),
                 timeouts: pool.timeouts,
+                tls: pool.tls.clone(),
+                proxy_protocol: pool.proxy_protocol,
                 counters: Arc::clone(&pool.counters),
             });
         }
@@ -153,6 +156,7 @@ impl Facts {
             listeners: before.listeners.clone(),
             pools,
             connections_max: before.connections_max,
+            handshakes_max: before.handshakes_max,
         });
         self.published.store(Arc::clone(&next));
         next
@@ -217,7 +221,10 @@ fn first_listener(
 ) -> Arc<Listener> {
     Arc::new(Listener {
         name: listener.name.as_str().into(),
-        pool: PoolId(id(listener.pool.0)),
+        pool: listener.pool.map(|pool| PoolId(id(pool.0))),
+        routes: Default::default(),
+        trusted: None,
+        tls: None,
         timeouts: listener.timeouts,
         admission: admission(listener, connections_max),
         bandwidth: bandwidth(listener, workers),
@@ -239,6 +246,8 @@ fn first_pool(pool: &config::Pool, facts: &PoolFacts, workers: usize) -> Arc<Poo
         table: facts.table(),
         servers: servers.collect(),
         timeouts: pool.timeouts,
+        tls: None,
+        proxy_protocol: pool.proxy_protocol,
         counters: Arc::new(PerWorker::new(workers)),
     })
 }

@@ -115,7 +115,7 @@ impl Process {
                 listener_status(
                     listener,
                     binds.collect(),
-                    &snapshot.pool(listener.pool).name,
+                    listener.pool.map_or("", |pool| &snapshot.pool(pool).name),
                 )
             })
             .collect()

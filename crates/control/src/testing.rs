@@ -31,6 +31,7 @@ use crate::{About, Tell};
 pub(crate) fn plan(servers: &[&str]) -> Plan {
     let timeouts = Timeouts {
         connect: Duration::from_secs(3),
+        handshake: Duration::from_secs(10),
         first_byte: Duration::from_secs(30),
         idle: Duration::from_secs(300),
         half_closed: Duration::from_secs(30),
@@ -49,6 +50,7 @@ pub(crate) fn plan(servers: &[&str]) -> Plan {
         },
         limits: Limits {
             connections: ConnectionLimit::Exactly(NonZeroU32::MIN),
+            handshakes: NonZeroU32::MIN,
         },
         drain: Duration::from_secs(30),
         timeouts,
@@ -58,8 +60,11 @@ pub(crate) fn plan(servers: &[&str]) -> Plan {
                 addr: SocketAddr::from(([127, 0, 0, 1], 1)),
                 dual_stack: false,
             }],
-            pool: PoolIndex(0),
+            pool: Some(PoolIndex(0)),
+            routes: Vec::new(),
             access: None,
+            proxy_protocol: None,
+            tls: None,
             limits: ListenerLimits::default(),
             timeouts,
         }],
@@ -73,8 +78,11 @@ pub(crate) fn plan(servers: &[&str]) -> Plan {
                 rise: 2,
                 fall: 3,
                 port: HealthPort::Server,
+                tls: false,
             }),
             timeouts: TimeoutOverrides::default(),
+            tls: None,
+            proxy_protocol: None,
         }],
     }
 }

@@ -46,7 +46,10 @@ async fn reach<'a>(
     client: &Stream,
 ) -> Result<Dialled<'a>, Ending> {
     let next = listen_first(client).await;
-    let pick = picker(session, local.cursor(session.listener.pool));
+    let pick = picker(
+        session,
+        local.cursor(session.listener.pool.expect("TLS is not there yet")),
+    );
     dial(session, next, pick).await
 }
 

@@ -16,6 +16,7 @@ pub mod log;
 pub mod rate;
 pub mod reason;
 mod relay;
+pub mod routes;
 mod session;
 mod share;
 mod signal;
@@ -24,5 +25,6 @@ mod simulated;
 pub mod snapshot;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 mod way;
 pub mod worker;

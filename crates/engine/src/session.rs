@@ -100,7 +100,9 @@ impl Session {
         let listener = snapshot.listener(listener).clone();
         Self {
             worker,
-            pool: snapshot.pool(listener.pool).clone(),
+            pool: snapshot
+                .pool(listener.pool.expect("TLS is not there yet"))
+                .clone(),
             listener,
             client,
             admitted: Admitted::default(),

@@ -8,15 +8,18 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use ringgate_balance::{Loads, PoolId, ServerId, Table};
-use ringgate_config::{Address, TimeoutOverrides, Timeouts};
+use ringgate_config::{Address, ProxyVersion, TimeoutOverrides, Timeouts};
 
 use ringgate_runtime::Sender;
 
+use crate::access::AccessList;
 use crate::admit::Admission;
 use crate::bandwidth::Bandwidth;
 use crate::counters::{
     ListenerCounters, PerWorker, PoolCounters, ServerCounters, WorkerCounters, WorkerId,
 };
+use crate::routes::Routes;
+use crate::tls::{Origination, Termination};
 use crate::worker::{Order, Worker};
 
 /// The index of a listener in [`Snapshot::listeners`].
@@ -37,6 +40,8 @@ pub struct Snapshot {
     pub pools: Box<[Arc<Pool>]>,
     /// How many connections the process may hold at once, over all workers.
     pub connections_max: u32,
+    /// How many TLS handshakes a worker does at once.
+    pub handshakes_max: u32,
 }
 
 impl Snapshot {
@@ -56,8 +61,14 @@ impl Snapshot {
 pub struct Listener {
     /// The name in the configuration.
     pub name: Arc<str>,
-    /// Where its connections go.
-    pub pool: PoolId,
+    /// Where connections go that no route matched; `None` when they are refused.
+    pub pool: Option<PoolId>,
+    /// Which connections go elsewhere.
+    pub routes: Routes,
+    /// Whose PROXY headers are believed, the allowed; `None` when none are expected.
+    pub trusted: Option<AccessList>,
+    /// How it ends TLS; `None` when it does not.
+    pub tls: Option<Arc<Termination>>,
     /// The process's timeouts, overlaid with the listener's.
     pub timeouts: Timeouts,
     /// Who may connect, and how often.
@@ -79,6 +90,10 @@ pub struct Pool {
     pub servers: Box<[Arc<Server>]>,
     /// What the pool overrides of a listener's timeouts.
     pub timeouts: TimeoutOverrides,
+    /// How connections to its servers are encrypted; `None` when they are not.
+    pub tls: Option<Arc<Origination>>,
+    /// The PROXY header that its servers get.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// What each worker counts of it.
     pub counters: Arc<PerWorker<PoolCounters>>,
 }
@@ -185,13 +200,19 @@ pub(crate) mod testing {
             table: Table::new(Algorithm::RoundRobin, &[member]),
             servers: [Arc::new(server)].into(),
             timeouts: TimeoutOverrides::default(),
+            tls: None,
+            proxy_protocol: None,
             counters: Arc::new(PerWorker::new(1)),
         };
         let listener = Listener {
             name: "listener".into(),
-            pool: PoolId(0),
+            pool: Some(PoolId(0)),
+            routes: Routes::default(),
+            trusted: None,
+            tls: None,
             timeouts: Timeouts {
                 connect: second,
+                handshake: second,
                 first_byte: 60 * second,
                 idle: 60 * second,
                 half_closed: second,
@@ -205,6 +226,7 @@ pub(crate) mod testing {
             listeners: [Arc::new(listener)].into(),
             pools: [Arc::new(pool)].into(),
             connections_max: 1,
+            handshakes_max: 1,
         }
     }
 }

@@ -174,7 +174,11 @@ fn announce(plan: &Plan, workers: usize, driver: &Driver) {
     info!(workers, io = %driver.text, "started");
     for listener in &plan.listeners {
         let binds: Vec<String> = listener.binds.iter().map(ToString::to_string).collect();
-        let (bind, pool) = (binds.join(" "), &plan.pool(listener.pool).name);
-        info!(listener = %listener.name, %bind, %pool, "listening");
+        let pools: Vec<&str> = listener
+            .pools()
+            .map(|pool| plan.pool(pool).name.as_str())
+            .collect();
+        let (bind, pools) = (binds.join(" "), pools.join(" "));
+        info!(listener = %listener.name, %bind, %pools, "listening");
     }
 }

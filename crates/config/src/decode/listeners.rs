@@ -50,8 +50,11 @@ pub(super) fn decode(
             all.listeners.push(Listener {
                 name: name.to_owned(),
                 binds: binds.iter().map(|(bind, _)| bind.clone()).collect(),
-                pool,
+                pool: Some(pool),
+                routes: Vec::new(),
                 access,
+                proxy_protocol: None,
+                tls: None,
                 limits,
                 timeouts,
             });
@@ -127,6 +130,7 @@ fn overrides(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>) -> TimeoutOverr
     );
     TimeoutOverrides {
         connect: decoder.duration_if_set(&timeouts, &keys::LISTENER_CONNECT),
+        handshake: None,
         first_byte: decoder.duration_if_set(&timeouts, &keys::LISTENER_FIRST_BYTE),
         idle: decoder.duration_if_set(&timeouts, &keys::LISTENER_IDLE),
         half_closed: decoder.duration_if_set(&timeouts, &keys::LISTENER_HALF_CLOSED),

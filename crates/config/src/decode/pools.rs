@@ -87,10 +87,13 @@ fn pool(
         servers: members,
         timeouts: TimeoutOverrides {
             connect: decoder.duration_if_set(&timeouts, &keys::POOL_CONNECT),
+            handshake: None,
             first_byte: decoder.duration_if_set(&timeouts, &keys::POOL_FIRST_BYTE),
             idle: decoder.duration_if_set(&timeouts, &keys::POOL_IDLE),
             half_closed: decoder.duration_if_set(&timeouts, &keys::POOL_HALF_CLOSED),
         },
+        tls: None,
+        proxy_protocol: None,
     };
     (pool, places)
 }
@@ -272,6 +275,7 @@ fn health_check(
         rise: decoder.or_default(fields, &keys::HEALTH_RISE, value::integer),
         fall: decoder.or_default(fields, &keys::HEALTH_FALL, value::integer),
         port: health_port(decoder, fields, servers),
+        tls: false,
     }
 }
 

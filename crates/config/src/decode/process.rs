@@ -40,6 +40,7 @@ pub(super) fn decode(decoder: &mut Decoder<'_, '_>, top: &Fields<'_>) -> Process
         limits: limits(decoder, top),
         timeouts: Timeouts {
             connect: decoder.duration(&timeouts, &keys::CONNECT),
+            handshake: Duration::from_secs(10),
             first_byte: decoder.duration(&timeouts, &keys::FIRST_BYTE),
             idle: decoder.duration(&timeouts, &keys::IDLE),
             half_closed: decoder.duration(&timeouts, &keys::HALF_CLOSED),
@@ -78,5 +79,6 @@ fn limits(decoder: &mut Decoder<'_, '_>, top: &Fields<'_>) -> Limits {
     let connections = decoder.or_default(&fields, &keys::LIMIT_CONNECTIONS, value::auto_or_integer);
     Limits {
         connections: connections.map_or(ConnectionLimit::Auto, ConnectionLimit::Exactly),
+        handshakes: std::num::NonZeroU32::new(100).expect("not zero"),
     }
 }
