@@ -142,6 +142,7 @@ impl Facts {
         if let Some(id) = changed {
             let pool = before.pool(id);
             pools[id.index()] = Arc::new(Pool {
+                id,
                 name: Arc::clone(&pool.name),
                 table: self.pools[id.index()].table(),
                 servers: pool.servers.clone(),

@@ -70,7 +70,7 @@ fn place(local: &Rc<Local>, id: ListenerId, listener: &Listener, stream: Stream)
 /// resets it.
 pub(crate) fn admit(local: &Rc<Local>, id: ListenerId, stream: Stream) {
     let snapshot = local.snapshot();
-    let asked = local.log.is_some() || snapshot.listener(id).admission.asks_for_addresses();
+    let asked = local.log.is_some() || snapshot.listener(id).asks_for_addresses();
     let client = asked.then(|| Client::of(stream.peer()));
     let mut session = Session::new(local.id, &snapshot, id, client);
     let counters = session.listener.counters.of(local.id);
@@ -88,12 +88,16 @@ pub(crate) fn admit(local: &Rc<Local>, id: ListenerId, stream: Stream) {
     counters.connections.add(1);
     counters.active.add(1);
     local.counters().active.add(1);
-    connection::start(local.clone(), session, stream);
+    connection::start(local.clone(), snapshot, session, stream);
 }
 
 /// Counts one connection more, when that may be.
 fn enter(local: &Local, snapshot: &Snapshot, session: &Session) -> Result<Admitted, Ending> {
-    let admitted = Admitted::new(&session.listener, session.client)?;
+    let listener = &session.listener;
+    let admitted = match &listener.trusted {
+        Some(trusted) => Admitted::of_proxy(listener, trusted, session.client)?,
+        None => Admitted::new(listener, session.client)?,
+    };
     if take(&local.shared.connections, snapshot.connections_max) {
         Ok(admitted)
     } else {

@@ -80,26 +80,70 @@ impl Admitted {
     /// # Errors
     /// How a connection ends that may not stay.
     pub(crate) fn new(listener: &Arc<Listener>, client: Option<Client>) -> Result<Self, Ending> {
-        let admission = &listener.admission;
-        if let Some(access) = &admission.access {
-            judge(access, client)?;
-        }
         let mut admitted = Self::default();
-        if let Some(limit) = &admission.connections {
+        judge_client(listener, client)?;
+        admitted.admit_connection(listener)?;
+        admitted.admit_client(listener, client)?;
+        Ok(admitted)
+    }
+
+    /// Admits one connection whose client is not known yet: from `peer` a PROXY header has to come that
+    /// names it.
+    ///
+    /// # Errors
+    /// How a connection ends that may not stay.
+    pub(crate) fn of_proxy(
+        listener: &Arc<Listener>,
+        trusted: &AccessList,
+        peer: Option<Client>,
+    ) -> Result<Self, Ending> {
+        let mut admitted = Self::default();
+        judge(trusted, peer).map_err(|ending| match ending.reason {
+            Reason::DeniedAddress => Ending::ours(Reason::ProxyHeader),
+            _ => ending,
+        })?;
+        admitted.admit_connection(listener)?;
+        Ok(admitted)
+    }
+
+    /// Admits the client of such a connection, when it is known.
+    ///
+    /// # Errors
+    /// How a connection ends that may not stay.
+    pub(crate) fn admit_late(
+        &mut self,
+        listener: &Arc<Listener>,
+        client: Option<Client>,
+    ) -> Result<(), Ending> {
+        judge_client(listener, client)?;
+        self.admit_client(listener, client)
+    }
+
+    fn admit_connection(&mut self, listener: &Arc<Listener>) -> Result<(), Ending> {
+        if let Some(limit) = &listener.admission.connections {
             if !take(&limit.open, limit.max.get()) {
                 return Err(Ending::ours(Reason::LimitConnections));
             }
-            admitted.listener = Some(listener.clone());
+            self.listener = Some(listener.clone());
         }
+        Ok(())
+    }
+
+    fn admit_client(
+        &mut self,
+        listener: &Arc<Listener>,
+        client: Option<Client>,
+    ) -> Result<(), Ending> {
+        let admission = &listener.admission;
         if let (Some(bounds), Some(Client::Ip(address))) = (&admission.per_client, client) {
             let place = bounds
                 .clients
                 .admit(address.ip(), &bounds.limits, now())
                 .map_err(|refusal| Ending::ours(reason_of(refusal)))?;
-            admitted.client = Some(place);
-            admitted.listener.get_or_insert_with(|| listener.clone());
+            self.client = Some(place);
+            self.listener.get_or_insert_with(|| listener.clone());
         }
-        Ok(admitted)
+        Ok(())
     }
 }
 
@@ -114,6 +158,13 @@ impl Drop for Admitted {
         if let (Some(bounds), Some(place)) = (&listener.admission.per_client, self.client.take()) {
             bounds.clients.leave(place);
         }
+    }
+}
+
+fn judge_client(listener: &Listener, client: Option<Client>) -> Result<(), Ending> {
+    match &listener.admission.access {
+        Some(access) => judge(access, client),
+        None => Ok(()),
     }
 }
 

@@ -2,27 +2,48 @@
 //! this one only puts them in order.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use ringgate_runtime::{Next, Race, Sleep, Stream, next_turn, now, race, spawn};
 
+use crate::begin::begin;
 use crate::dial::{Dialled, dial, picker};
 use crate::reason::{ClosedBy, Reason};
 use crate::relay::relay;
 use crate::session::{Ending, Session};
+use crate::snapshot::Snapshot;
 use crate::way::Movement;
+use crate::wire::Wire;
 use crate::worker::Local;
 
 /// Serves a connection, in a task of its own, to its end, whichever comes first: its own, or the
 /// worker's word.
-pub(crate) fn start(local: Rc<Local>, session: Session, client: Stream) {
+pub(crate) fn start(local: Rc<Local>, snapshot: Arc<Snapshot>, session: Session, client: Stream) {
+    let begins = session.listener.expects_a_beginning().then_some(snapshot);
     // An `async fn` would hold its arguments twice.
     spawn(async move {
-        let reached = reach(&local, &session, &client);
-        let reached = match race(reached, local.cut.heard()).await {
-            Race::First(reached) => reached,
-            Race::Second(reason) => Err(Ending::ours(reason)),
+        let (mut session, mut client) = (session, Wire::plain(client));
+        let begun = match begins {
+            Some(snapshot) => {
+                let begun = Box::pin(begin(&local, &snapshot, &mut session, &mut client));
+                match race(begun, local.cut.heard()).await {
+                    Race::First(begun) => begun,
+                    Race::Second(reason) => Err(Ending::ours(reason)),
+                }
+            }
+            None => Ok(()),
+        };
+        let reached = match begun {
+            Ok(()) => {
+                let reached = reach(&local, &session, &client);
+                match race(reached, local.cut.heard()).await {
+                    Race::First(reached) => reached,
+                    Race::Second(reason) => Err(Ending::ours(reason)),
+                }
+            }
+            Err(ending) => Err(ending),
         };
         let ending = match &reached {
             Ok(server) => {
@@ -43,14 +64,14 @@ pub(crate) fn start(local: Rc<Local>, session: Session, client: Stream) {
 async fn reach<'a>(
     local: &Local,
     session: &'a Session,
-    client: &Stream,
+    client: &Wire,
 ) -> Result<Dialled<'a>, Ending> {
-    let next = listen_first(client).await;
-    let pick = picker(
-        session,
-        local.cursor(session.listener.pool.expect("TLS is not there yet")),
-    );
-    dial(session, next, pick).await
+    let next = match session.has_heard() {
+        true => Next::Data,
+        false => listen_first(&client.stream).await,
+    };
+    let pick = picker(session, local.cursor(session.pool().id));
+    dial(session, client, next, pick).await
 }
 
 /// Looks whether the client has spoken already, as most do, without waiting for it: then the
@@ -72,21 +93,23 @@ async fn listen_first(client: &Stream) -> Next {
 async fn close(
     local: &Local,
     session: &Session,
-    client: Stream,
-    server: Option<Stream>,
+    client: Wire,
+    server: Option<Wire>,
     ending: Ending,
 ) {
     if ending.reason == Reason::Done {
         drop((client, server));
     } else {
-        match (ending.by, &server) {
-            (ClosedBy::Server, _) => delivered(&client).await,
-            (ClosedBy::Client, Some(server)) => delivered(server).await,
+        match (ending.by, ending.reason, &server) {
+            (ClosedBy::Server, ..) => delivered(&client.stream).await,
+            (ClosedBy::Client, _, Some(server)) => delivered(&server.stream).await,
+            // The alert that tells the client why.
+            (_, Reason::TlsHandshake | Reason::TlsNoName, None) => delivered(&client.stream).await,
             _ => {}
         }
-        client.reset();
+        client.stream.reset();
         if let Some(server) = server {
-            server.reset();
+            server.stream.reset();
         }
     }
     session.count_end(ending);

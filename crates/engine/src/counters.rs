@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::reason::{ClosedBy, Reason};
+use crate::tls::Failure;
 
 /// The index of a worker, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,6 +94,8 @@ pub struct ListenerCounters {
     pub active: Count,
     /// Connections refused before a server was picked, by reason (`ringgate_listener_rejected_total`).
     pub rejected: PerReason,
+    /// TLS handshakes with its clients that failed (`ringgate_tls_handshake_failures_total`).
+    pub handshake_failures: [Count; Failure::ALL.len()],
     /// Admitted connections that ended, by who ended them and why (`ringgate_closed_total`).
     pub closed: [PerReason; ClosedBy::ALL.len()],
 }
@@ -148,6 +151,11 @@ pub struct WorkerCounters {
     pub copied_bytes: Count,
     /// Bytes relayed through a pipe (`ringgate_relay_bytes_total{path="splice"}`).
     pub spliced_bytes: Count,
+    /// Bytes relayed of which one side at least is encrypted by us, as the peers said them
+    /// (`ringgate_relay_bytes_total{path="tls"}`).
+    pub tls_bytes: Count,
+    /// Time that TLS handshakes with clients took which succeeded (`ringgate_tls_handshake_seconds`).
+    pub handshake: Histogram,
     /// Access-log lines dropped because the writer was behind.
     pub log_dropped: Count,
     /// Times an operation had to wait for a receive buffer.

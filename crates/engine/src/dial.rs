@@ -8,28 +8,32 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use nix::errno::Errno;
 use ringgate_balance::{Cursor, ServerId, Tried};
-use ringgate_config::Address;
+use ringgate_config::{Address, ProxyVersion};
 use ringgate_runtime::{Next, SockAddr, Stream, now, timeout};
 
+use crate::begin::Said;
 use crate::counters::WorkerId;
+use crate::proxy_protocol::{self, Addresses};
 use crate::reason::Reason;
-use crate::session::{Ending, Session};
+use crate::session::{Client, Ending, Session};
 use crate::snapshot::Server;
+use crate::tls;
+use crate::wire::Wire;
 
 /// Further servers to try after a failed connect (the contract's `retry.attempts`).
 const RETRIES_MAX: usize = 2;
 
 /// A connected server and its place in the load count.
 pub(crate) struct Dialled<'a> {
-    pub(crate) stream: Stream,
+    pub(crate) wire: Wire,
     pub(crate) place: Place<'a>,
 }
 
 impl Dialled<'_> {
     /// Leaves the place in the load count and keeps the connection, to be closed.
-    pub(crate) fn hang_up(self) -> Stream {
+    pub(crate) fn hang_up(self) -> Wire {
         drop(self.place);
-        self.stream
+        self.wire
     }
 }
 
@@ -58,13 +62,14 @@ impl Drop for Place<'_> {
 ///
 /// # Errors
 /// The end of the connection, when no server took it.
-pub(crate) async fn dial(
-    session: &Session,
+pub(crate) async fn dial<'a>(
+    session: &'a Session,
+    client: &Wire,
     next: Next,
     mut pick: impl FnMut(&Tried) -> Option<ServerId>,
-) -> Result<Dialled<'_>, Ending> {
+) -> Result<Dialled<'a>, Ending> {
     let patience = session.timeouts().connect;
-    let counters = session.pool.counters.of(session.worker);
+    let counters = session.pool().counters.of(session.worker);
     let mut tried = Tried::new();
     let mut failure = Reason::NoServer;
     while tried.len() <= RETRIES_MAX
@@ -74,7 +79,7 @@ pub(crate) async fn dial(
             session.retries.set(session.retries.get() + 1);
             counters.retries.add(1);
         }
-        let server = session.pool.server(id);
+        let server = session.pool().server(id);
         session.server.set(Some(id));
         let place = Place::take(server, session.worker);
         let started = now();
@@ -85,8 +90,18 @@ pub(crate) async fn dial(
                 let took = now().saturating_duration_since(started);
                 session.connect.set(Some(took));
                 counters.connect.record(took);
-                server.counters.of(session.worker).connections.add(1);
-                return Ok(Dialled { stream, place });
+                let mut wire = Wire::plain(stream);
+                let greeted = match greets(session) {
+                    true => Box::pin(greet(session, server, client, &mut wire)).await,
+                    false => Ok(()),
+                };
+                match greeted {
+                    Ok(()) => {
+                        server.counters.of(session.worker).connections.add(1);
+                        return Ok(Dialled { wire, place });
+                    }
+                    Err(reason) => failure = reason,
+                }
             }
             Some(Err(error)) => failure = reason_of(&error),
             None => failure = Reason::ConnectTimeout,
@@ -111,8 +126,71 @@ pub(crate) fn picker<'a>(
     session: &'a Session,
     cursor: Rc<RefCell<Cursor>>,
 ) -> impl FnMut(&Tried) -> Option<ServerId> + 'a {
-    let pool = &session.pool;
+    let pool = session.pool();
     move |tried| pool.table.pick(&mut cursor.borrow_mut(), &**pool, tried)
+}
+
+/// Whether servers are told something before the client's bytes.
+fn greets(session: &Session) -> bool {
+    let pool = session.pool();
+    pool.proxy_protocol.is_some() || pool.tls.is_some()
+}
+
+/// Tells a server who the client is, and encrypts what follows.
+///
+/// # Errors
+/// Why this server cannot be used.
+async fn greet(
+    session: &Session,
+    server: &Server,
+    client: &Wire,
+    wire: &mut Wire,
+) -> Result<(), Reason> {
+    let pool = session.pool();
+    if let Some(version) = pool.proxy_protocol {
+        let header = proxy_header(version, session, client);
+        let sent = wire.stream.send_all(&header).await;
+        sent.map_err(|error| reason_of(&error))?;
+    }
+    if let Some(origination) = &pool.tls {
+        let address = match &server.address {
+            Address::Ip(address) => Some(address.ip()),
+            Address::Unix(_) => None,
+        };
+        let deadline = now() + session.timeouts().handshake;
+        let handshake = tls::connect(origination, session.worker, &wire.stream, address);
+        match timeout(deadline, handshake).await {
+            Some(Ok(tls)) => wire.tls = Some(tls),
+            Some(Err(_)) | None => return Err(Reason::TlsHandshake),
+        }
+    }
+    Ok(())
+}
+
+/// The PROXY header for a server: the addresses that one carried to us, otherwise those of the
+/// client's connection, and what is known of its TLS.
+fn proxy_header(version: ProxyVersion, session: &Session, client: &Wire) -> Vec<u8> {
+    let said = session.said.as_deref();
+    let addresses = said.and_then(|said| said.carried).or_else(|| {
+        let ends = (
+            Client::of(client.stream.peer()),
+            Client::of(client.stream.local()),
+        );
+        match ends {
+            (Client::Ip(source), Client::Ip(destination)) => Some(Addresses::Ip {
+                source,
+                destination,
+            }),
+            (Client::Unix, _) => Some(Addresses::Unix),
+            _ => None,
+        }
+    });
+    match version {
+        ProxyVersion::V1 => proxy_protocol::v1(addresses),
+        ProxyVersion::V2 => {
+            proxy_protocol::v2(addresses, &said.map(Said::tlvs).unwrap_or_default())
+        }
+    }
 }
 
 async fn connect(address: &Address, next: Next) -> io::Result<Stream> {

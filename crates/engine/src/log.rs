@@ -119,17 +119,32 @@ impl Log {
 fn fields(session: &Session, ending: Ending, mut field: impl FnMut(&str, Value<'_>)) {
     field("time", Value::Time(Timestamp::now()));
     field("listener", Value::Text(&session.listener.name));
-    field("pool", Value::Text(&session.pool.name));
-    if let Some(server) = session.server.get() {
-        field("server", Value::Text(&session.pool.server(server).name));
+    let said = session.said.as_deref();
+    if let Some(route) = said.and_then(|said| said.route.as_ref()) {
+        field("route", Value::Text(route));
+    }
+    if let Some(pool) = &session.pool {
+        field("pool", Value::Text(&pool.name));
+        if let Some(server) = session.server.get() {
+            field("server", Value::Text(&pool.server(server).name));
+        }
     }
     if let Some(client) = &session.client {
         field("client", Value::Shown(client));
+    }
+    if let Some(name) = said.and_then(|said| said.server_name.as_ref()) {
+        field("sni", Value::Text(name));
+    }
+    if let Some(tls) = said.and_then(|said| said.tls) {
+        field("tls", Value::Text(tls.word()));
     }
     field("bytes_in", Value::Count(session.bytes_in.get()));
     field("bytes_out", Value::Count(session.bytes_out.get()));
     if let Some(connect) = session.connect.get() {
         field("connect_s", Value::Seconds(connect));
+    }
+    if let Some(handshake) = said.and_then(|said| said.handshake) {
+        field("handshake_s", Value::Seconds(handshake));
     }
     if let Some(first_byte) = session.first_byte.get() {
         field("first_byte_s", Value::Seconds(first_byte));
@@ -141,6 +156,9 @@ fn fields(session: &Session, ending: Ending, mut field: impl FnMut(&str, Value<'
     field("retries", Value::Count(u64::from(session.retries.get())));
     field("closed_by", Value::Text(ending.by.word()));
     field("reason", Value::Text(ending.reason.word()));
+    if let Some(shown) = said.and_then(|said| said.shown.as_ref()) {
+        field("consumer", Value::Text(&shown.subject));
+    }
 }
 
 enum Value<'a> {

@@ -33,6 +33,12 @@ pub enum Reason {
     LimitClientRate,
     /// The listener's access lists deny the client's address.
     DeniedAddress,
+    /// No PROXY header that can be believed came from the one who connected, or not in time.
+    ProxyHeader,
+    /// The TLS handshake failed, with the client or with every server tried.
+    TlsHandshake,
+    /// Nothing serves the name that the client asks for.
+    TlsNoName,
     /// The drain timeout ended while the connection was open.
     Drained,
     /// The process was told to stop at once.
@@ -43,7 +49,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Done,
         Self::ClientReset,
         Self::ServerReset,
@@ -58,6 +64,9 @@ impl Reason {
         Self::LimitClientConnections,
         Self::LimitClientRate,
         Self::DeniedAddress,
+        Self::ProxyHeader,
+        Self::TlsHandshake,
+        Self::TlsNoName,
         Self::Drained,
         Self::Shutdown,
         Self::Overload,
@@ -80,6 +89,9 @@ impl Reason {
             Self::LimitClientConnections => "limit_client_connections",
             Self::LimitClientRate => "limit_client_rate",
             Self::DeniedAddress => "denied_address",
+            Self::ProxyHeader => "proxy_header",
+            Self::TlsHandshake => "tls_handshake",
+            Self::TlsNoName => "tls_no_name",
             Self::Drained => "drained",
             Self::Shutdown => "shutdown",
             Self::Overload => "overload",

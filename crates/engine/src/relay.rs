@@ -157,6 +157,7 @@ mod tests {
     use crate::dial::{Dialled, Place};
     use crate::session::Session;
     use crate::snapshot::{ListenerId, Shared, testing};
+    use crate::wire::Wire;
 
     fn listener() -> (Listener, SocketAddr) {
         let free = TcpListener::bind("127.0.0.1:0")
@@ -185,12 +186,13 @@ mod tests {
             let session = Session::new(testing::WORKER, &snapshot, ListenerId(0), None);
             let shared = Shared::new(1);
             let worker = shared.workers.of(testing::WORKER);
-            let place = Place::take(session.pool.server(ServerId(0)), testing::WORKER);
+            let place = Place::take(session.pool().server(ServerId(0)), testing::WORKER);
             let dialled = Dialled {
-                stream: server_end,
+                wire: Wire::plain(server_end),
                 place,
             };
-            relay(&Movement::new(&session, &client_end, &dialled, worker)).await;
+            let client = Wire::plain(client_end);
+            relay(&Movement::new(&session, &client, &dialled, worker)).await;
         });
         let (listener, address) = listener();
         TcpStream::connect(address)

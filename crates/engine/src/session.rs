@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,9 @@ use ringgate_config::Timeouts;
 use ringgate_runtime::{SockAddr, now};
 
 use crate::admit::Admitted;
+use crate::begin::Said;
 use crate::counters::WorkerId;
+use crate::proxy_protocol::Addresses;
 use crate::reason::{ClosedBy, Reason};
 use crate::snapshot::{Listener, ListenerId, Pool, Snapshot};
 
@@ -54,6 +56,24 @@ impl Client {
             Err(_) => Self::Gone,
         }
     }
+
+    /// The one that a PROXY header names.
+    pub(crate) fn carried(addresses: &Addresses) -> Self {
+        match addresses {
+            Addresses::Ip { source, .. } => {
+                Self::Ip(SocketAddr::new(source.ip().to_canonical(), source.port()))
+            }
+            Addresses::Unix => Self::Unix,
+        }
+    }
+
+    /// Its IP address, if it has one.
+    pub(crate) fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address.ip()),
+            Self::Unix | Self::Gone => None,
+        }
+    }
 }
 
 impl fmt::Display for Client {
@@ -70,8 +90,11 @@ impl fmt::Display for Client {
 pub(crate) struct Session {
     pub(crate) worker: WorkerId,
     pub(crate) listener: Arc<Listener>,
-    pub(crate) pool: Arc<Pool>,
-    /// Known when there is a log to write it to.
+    /// Where it goes; known when a route has been found, if there are any.
+    pub(crate) pool: Option<Arc<Pool>>,
+    /// What it has said of itself before its bytes were relayed.
+    pub(crate) said: Option<Box<Said>>,
+    /// Known when somebody asks for it.
     pub(crate) client: Option<Client>,
     /// Its place among the listener's connections.
     pub(crate) admitted: Admitted,
@@ -100,9 +123,8 @@ impl Session {
         let listener = snapshot.listener(listener).clone();
         Self {
             worker,
-            pool: snapshot
-                .pool(listener.pool.expect("TLS is not there yet"))
-                .clone(),
+            pool: listener.pool.map(|pool| snapshot.pool(pool).clone()),
+            said: None,
             listener,
             client,
             admitted: Admitted::default(),
@@ -118,7 +140,22 @@ impl Session {
 
     /// The clocks of this connection.
     pub(crate) fn timeouts(&self) -> Timeouts {
-        self.listener.timeouts.overlaid(&self.pool.timeouts)
+        self.listener.timeouts.overlaid(&self.pool().timeouts)
+    }
+
+    /// Where it goes.
+    ///
+    /// # Panics
+    /// Before that is known, which is when a connection begins.
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        let pool = self.pool.as_ref();
+        pool.expect("a connection is only dialled and relayed when its pool is known")
+    }
+
+    /// Whether bytes were heard that the server has not got yet.
+    pub(crate) fn has_heard(&self) -> bool {
+        let said = self.said.as_ref();
+        said.is_some_and(|said| !said.heard.borrow().is_empty())
     }
 
     /// Counts the end of an admitted connection.
@@ -127,6 +164,8 @@ impl Session {
         listener.active.sub(1);
         listener.closed[ending.by as usize].of(ending.reason).add(1);
         let duration = now().saturating_duration_since(self.accepted);
-        self.pool.counters.of(self.worker).session.record(duration);
+        if let Some(pool) = &self.pool {
+            pool.counters.of(self.worker).session.record(duration);
+        }
     }
 }

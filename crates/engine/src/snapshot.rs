@@ -82,6 +82,8 @@ pub struct Listener {
 /// A group of servers and the table that chooses among those that may get connections now.
 #[derive(Debug)]
 pub struct Pool {
+    /// Its place in [`Snapshot::pools`].
+    pub id: PoolId,
     /// The name in the configuration.
     pub name: Arc<str>,
     /// Chooses; holds only servers that may get connections now.
@@ -196,6 +198,7 @@ pub(crate) mod testing {
             weight: Weight::default(),
         };
         let pool = Pool {
+            id: PoolId(0),
             name: "pool".into(),
             table: Table::new(Algorithm::RoundRobin, &[member]),
             servers: [Arc::new(server)].into(),

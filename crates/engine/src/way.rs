@@ -3,17 +3,20 @@
 //! pipe until it goes quiet. Each direction holds at most one buffer that is being sent and one
 //! that has just arrived, or a pipe: that is the whole back-pressure.
 
+mod secured;
+
 use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use ringgate_runtime::{Chunk, Pipe, Sleep, Stream, next_turn, now, timeout};
+use ringgate_runtime::{Chunk, Pipe, Sleep, next_turn, now, timeout};
 
 use crate::counters::{Count, ServerCounters, WorkerCounters};
 use crate::dial::Dialled;
 use crate::reason::{ClosedBy, Reason};
 use crate::session::{Ending, Session};
+use crate::wire::Wire;
 
 /// Receives in a row that fill their buffer before a direction counts as bulk. Measured as CPU time
 /// to nginx with 256 KiB buffers, for a reply on a new connection of 64 KiB and of 256 KiB: 1 gives
@@ -96,8 +99,8 @@ impl Side {
 /// What both directions share: their ends, and what they note of what they moved.
 pub(crate) struct Movement<'a> {
     pub(crate) session: &'a Session,
-    pub(crate) client: &'a Stream,
-    pub(crate) server: &'a Stream,
+    pub(crate) client: &'a Wire,
+    pub(crate) server: &'a Wire,
     pub(crate) server_counters: &'a ServerCounters,
     pub(crate) worker: &'a WorkerCounters,
     pub(crate) connected: Instant,
@@ -113,7 +116,7 @@ impl<'a> Movement<'a> {
     /// None yet, of a connection that has just got its server.
     pub(crate) fn new(
         session: &'a Session,
-        client: &'a Stream,
+        client: &'a Wire,
         server: &'a Dialled<'_>,
         worker: &'a WorkerCounters,
     ) -> Self {
@@ -121,7 +124,7 @@ impl<'a> Movement<'a> {
         Self {
             session,
             client,
-            server: &server.stream,
+            server: &server.wire,
             server_counters: server.place.server.counters.of(session.worker),
             worker,
             connected,
@@ -132,7 +135,7 @@ impl<'a> Movement<'a> {
         }
     }
 
-    fn stream(&self, side: Side) -> &'a Stream {
+    fn wire(&self, side: Side) -> &'a Wire {
         match side {
             Side::Client => self.client,
             Side::Server => self.server,
@@ -159,7 +162,7 @@ impl<'a> Movement<'a> {
                 if self.session.first_byte.get().is_none() {
                     let first_byte = now().saturating_duration_since(self.connected);
                     self.session.first_byte.set(Some(first_byte));
-                    let pool = self.session.pool.counters.of(self.session.worker);
+                    let pool = self.session.pool().counters.of(self.session.worker);
                     pool.first_byte.record(first_byte);
                 }
             }
@@ -199,12 +202,12 @@ impl<'a> Way<'a> {
         Self { movement, from }
     }
 
-    fn from(self) -> &'a Stream {
-        self.movement.stream(self.from)
+    fn from(self) -> &'a Wire {
+        self.movement.wire(self.from)
     }
 
-    fn to(self) -> &'a Stream {
-        self.movement.stream(self.from.other())
+    fn to(self) -> &'a Wire {
+        self.movement.wire(self.from.other())
     }
 
     /// Moves everything to the end of the direction, and passes the end on.
@@ -215,13 +218,21 @@ impl<'a> Way<'a> {
         let mut full = 0;
         // An `async fn` would hold its arguments twice.
         async move {
+            if let Some(heard) = self.heard() {
+                self.say(heard).await?;
+            }
+            if self.from().tls.is_some() || self.to().tls.is_some() {
+                let secured: Rare<_> = Box::pin(self.pump_secured());
+                return secured.await;
+            }
+            let (from, to) = (&self.from().stream, &self.to().stream);
             for received in 1u64.. {
                 if received % CHUNKS_PER_TURN == 0 {
                     next_turn().await;
                 }
-                let Ok(chunk) = self.from().recv().await else {
+                let Ok(chunk) = from.recv().await else {
                     // What came before the failure still goes out.
-                    self.to().sent().await.map_err(|_| self.sending_failed())?;
+                    to.sent().await.map_err(|_| self.sending_failed())?;
                     return Err(self.receiving_failed());
                 };
                 if chunk.is_empty() {
@@ -236,8 +247,8 @@ impl<'a> Way<'a> {
                 if let Some(turn) = self.movement.afford(chunk.len()) {
                     turn.await;
                 }
-                self.to().sent().await.map_err(|_| self.sending_failed())?;
-                self.to().start_send(chunk);
+                to.sent().await.map_err(|_| self.sending_failed())?;
+                to.start_send(chunk);
                 if full >= FULL_RECEIVES
                     && let Some(spliced) = self.splice_soon()
                 {
@@ -245,17 +256,37 @@ impl<'a> Way<'a> {
                     spliced.await?;
                 }
             }
-            self.to().sent().await.map_err(|_| self.sending_failed())?;
-            if self.from().send_failed() {
+            to.sent().await.map_err(|_| self.sending_failed())?;
+            if from.send_failed() {
                 return Err(self.receiving_failed());
             }
-            if self.movement.ended.get().is_none() {
-                self.movement.ended.set(Some(self.from));
-                self.to().shutdown_write();
-            }
-            // Otherwise both have ended, and the close that follows says so.
+            self.end();
             Ok(())
         }
+    }
+
+    /// Passes the end of the direction on. When both have ended, the close that follows says so.
+    fn end(self) {
+        if self.movement.ended.get().is_none() {
+            self.movement.ended.set(Some(self.from));
+            self.to().stream.shutdown_write();
+        }
+    }
+
+    /// What was heard of this side before it was relayed.
+    fn heard(self) -> Option<Vec<u8>> {
+        let said = self.movement.session.said.as_ref()?;
+        let heard = (self.from == Side::Client).then(|| said.heard.take())?;
+        (!heard.is_empty()).then_some(heard)
+    }
+
+    /// Sends what was heard.
+    fn say(self, heard: Vec<u8>) -> Rare<impl Future<Output = Result<(), Broken>> + use<'a>> {
+        self.moved(heard.len(), &self.movement.worker.copied_bytes);
+        Box::pin(async move {
+            let sent = self.to().send_all(&heard).await;
+            sent.map_err(|_| self.sending_failed())
+        })
     }
 
     /// Splices, when there is a pipe for it.
@@ -266,7 +297,8 @@ impl<'a> Way<'a> {
     /// Splices until the direction goes quiet, or until there is something that only a receive can
     /// tell: an end, or urgent data (tcp(7)), at which the kernel splices nothing more.
     async fn splice(self, mut pipe: Pipe) -> Result<(), Broken> {
-        self.to().sent().await.map_err(|_| self.sending_failed())?;
+        let (from, to) = (&self.from().stream, &self.to().stream);
+        to.sent().await.map_err(|_| self.sending_failed())?;
         if let Some(bandwidth) = &self.movement.session.listener.bandwidth {
             pipe.limit(bandwidth.piece_bytes());
         }
@@ -279,7 +311,7 @@ impl<'a> Way<'a> {
             if spliced % SPLICES_PER_TURN == 0 {
                 next_turn().await;
             }
-            match self.from().splice_in(&mut pipe) {
+            match from.splice_in(&mut pipe) {
                 Ok(0) => break,
                 Ok(moved) => {
                     blocked = 0;
@@ -291,7 +323,7 @@ impl<'a> Way<'a> {
                     self.empty(&mut pipe).await?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let readable = timeout(now() + PIPE_PATIENCE, self.from().readable()).await;
+                    let readable = timeout(now() + PIPE_PATIENCE, from.readable()).await;
                     blocked += 1;
                     if readable.is_none() || blocked == BLOCKED_MAX {
                         break;
@@ -305,14 +337,12 @@ impl<'a> Way<'a> {
 
     /// Sends all that a pipe holds.
     async fn empty(self, pipe: &mut Pipe) -> Result<(), Broken> {
+        let to = &self.to().stream;
         while !pipe.is_empty() {
-            match self.to().splice_out(pipe) {
+            match to.splice_out(pipe) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.to()
-                        .writable()
-                        .await
-                        .map_err(|_| self.sending_failed())?;
+                    to.writable().await.map_err(|_| self.sending_failed())?;
                 }
                 Err(_) => return Err(self.sending_failed()),
             }

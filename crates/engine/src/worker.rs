@@ -27,6 +27,7 @@ use crate::reason::Reason;
 use crate::share::Share;
 use crate::signal::Signal;
 use crate::snapshot::{ListenerId, Published, Shared, Snapshot};
+use crate::tls::Handshakes;
 
 /// What a worker can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,6 +254,7 @@ fn prepare(start: Start) -> io::Result<(Rc<Local>, Sender<Order>, Inbox<Order>)>
         snapshot: RefCell::new(Cache::new(start.published)),
         share: Share::new(start.id),
         cursors: RefCell::default(),
+        handshakes: Handshakes::default(),
         log,
         drain: start.drain,
         draining: Signal::default(),
@@ -314,6 +316,7 @@ pub(crate) struct Local {
     pub(crate) share: Share,
     /// Indexed by pool; a pool's place is made when it is first used.
     cursors: RefCell<Vec<Rc<RefCell<Cursor>>>>,
+    pub(crate) handshakes: Handshakes,
     pub(crate) log: Option<Log>,
     drain: Duration,
     /// Said when no more connections shall be accepted.

@@ -12,6 +12,7 @@ use crate::driver::{Driver, PipeEnds, Wait};
 use crate::operation::{Completion, Kind, Operation, Token};
 use crate::requests::RECEIVES_BEFORE_WATCH;
 use crate::sockets::{Filled, Phase, Read, SocketId, Sockets, Watch, Write};
+use crate::spare::Waiting;
 use crate::wheel::Wheel;
 use nix::libc::{ECANCELED, ENOBUFS};
 
@@ -20,6 +21,8 @@ pub(crate) struct Core {
     pub(crate) state: RefCell<State>,
     /// The clock, read once per turn.
     pub(crate) now: Cell<Instant>,
+    /// Who waits until there is nothing else to do.
+    pub(crate) spare: RefCell<Waiting>,
 }
 
 /// Everything behind the one borrow. The driver is dropped before the buffers it may refer to.
@@ -54,6 +57,7 @@ impl Core {
                 buffers_waits: 0,
             }),
             now: Cell::new(now),
+            spare: RefCell::new(Waiting::new(now)),
         }
     }
 

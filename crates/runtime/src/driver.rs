@@ -2,7 +2,7 @@
 //! plain calls on sockets, which a driver of a real kernel leaves as they are. Everything above it
 //! is the same for every driver; nothing above it makes a system call on a socket.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -121,6 +121,14 @@ pub(crate) trait Driver {
         plain::send_now(fd, bytes)
     }
 
+    /// As [`Driver::send_now`], of pieces in a row.
+    ///
+    /// # Errors
+    /// As [`Driver::send_now`].
+    fn send_pieces_now(&mut self, fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        plain::send_pieces_now(fd, pieces)
+    }
+
     /// Ends the sending direction. An error would mean that the connection is gone, which the
     /// receiving direction tells too.
     fn shutdown_write(&mut self, fd: RawFd) {
@@ -143,6 +151,14 @@ pub(crate) trait Driver {
     /// Of getpeername(2), when the connection is already gone.
     fn peer(&mut self, fd: RawFd) -> io::Result<SockAddr> {
         plain::peer(fd)
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// Of getsockname(2).
+    fn local(&mut self, fd: RawFd) -> io::Result<SockAddr> {
+        plain::local(fd)
     }
 
     /// Refuses new connections of a listening socket while those being made are still completed,

@@ -25,6 +25,7 @@ mod requests;
 mod runtime;
 pub mod sim;
 mod sockets;
+mod spare;
 mod stream;
 mod task;
 mod time;
@@ -35,10 +36,12 @@ pub use given::given_sockets;
 pub use inbox::{Inbox, Sender, inbox};
 pub use listener::{Listener, ListeningSocket, SocketFile};
 pub use pipe::Pipe;
+pub use plain::kernel_tls;
 pub use runtime::{
     Io, Options, Runtime, StartError, buffers_waits, now, ring_overflows, spawn, tidy,
 };
 pub use socket2::SockAddr;
+pub use spare::{Moment, spare};
 pub use stream::{Chunk, Next, Stream};
 pub use time::{Race, Sleep, next_turn, race, timeout};
 pub use uring::Refused;

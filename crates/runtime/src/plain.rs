@@ -1,15 +1,17 @@
 //! The plain system calls on sockets that real drivers share. All return at once.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use crate::driver::PipeEnds;
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{setsockopt, sockopt};
 use rustix::io::retry_on_intr;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 use socket2::{Domain, SockAddr, SockFilter, SockRef, Socket, Type};
 
 /// A stream socket, close-on-exec; with TCP_NODELAY where the family is TCP's, since a relay
@@ -59,6 +61,15 @@ pub(crate) fn send_now(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     Ok(retry_on_intr(|| send(fd, bytes, flags))?)
 }
 
+/// Sends as much of the pieces, in their order, as there is room for, without waiting.
+pub(crate) fn send_pieces_now(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: as in `look_at`.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    let mut nothing = SendAncillaryBuffer::default();
+    Ok(retry_on_intr(|| sendmsg(fd, pieces, &mut nothing, flags))?)
+}
+
 /// Ends the sending direction. An error would mean that the connection is gone, which the
 /// receiving direction tells too.
 pub(crate) fn shutdown_write(fd: RawFd) {
@@ -79,6 +90,21 @@ pub(crate) fn delay_acks(fd: RawFd) {
 /// The address of the other end.
 pub(crate) fn peer(fd: RawFd) -> io::Result<SockAddr> {
     look_at(fd, |socket| socket.peer_addr())
+}
+
+/// The address of this end.
+pub(crate) fn local(fd: RawFd) -> io::Result<SockAddr> {
+    look_at(fd, |socket| socket.local_addr())
+}
+
+/// Whether the kernel encrypts and decrypts TLS itself when asked (kTLS): whether it knows the
+/// upper-layer protocol `tls` (tcp(7), TCP_ULP). It tells so even of a socket that is not connected.
+pub fn kernel_tls() -> bool {
+    let Ok(socket) = Socket::new(Domain::IPV4, Type::STREAM, None) else {
+        return false;
+    };
+    let asked = setsockopt(&socket, sockopt::TcpUlp::default(), b"tls");
+    !matches!(asked, Err(Errno::ENOENT | Errno::ENOPROTOOPT))
 }
 
 /// Drops the SYNs that come to a listening socket, by a classic BPF filter (socket(7),

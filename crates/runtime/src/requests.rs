@@ -2,7 +2,7 @@
 //! request changes a socket's half and hands the driver an operation; what comes of it is `core.rs`.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{OwnedFd, RawFd};
 use std::task::{Context, Poll, Waker};
 
@@ -282,6 +282,21 @@ impl State {
         self.submit(id, Kind::Send, operation);
     }
 
+    /// Sends as much of the pieces as there is room for, when nothing else is being written.
+    pub(crate) fn try_send(&mut self, id: SocketId, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let socket = self.sockets.get(id).ok_or_else(closed)?;
+        if !matches!(socket.write, Write::Idle) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let sent = match pieces {
+            [piece] => self.driver.send_now(socket.fd, piece),
+            _ => self.driver.send_pieces_now(socket.fd, pieces),
+        };
+        let blocked = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        socket.send_failed = sent.as_ref().is_err_and(|error| !blocked(error));
+        sent
+    }
+
     /// Whether the writing half is free again; an error of the last send is told once.
     pub(crate) fn poll_sent(
         &mut self,
@@ -463,6 +478,13 @@ impl State {
     pub(crate) fn reset_on_close(&mut self, id: SocketId) {
         if let Some(socket) = self.sockets.get(id) {
             self.driver.reset_on_close(socket.fd);
+        }
+    }
+
+    pub(crate) fn local(&mut self, id: SocketId) -> io::Result<SockAddr> {
+        match self.sockets.get(id) {
+            Some(socket) => self.driver.local(socket.fd),
+            None => Err(closed()),
         }
     }
 

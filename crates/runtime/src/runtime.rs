@@ -171,13 +171,15 @@ impl Runtime {
                 executor.take_remote();
                 continue;
             }
-            let wait = if executor.is_ready() || main.is_woken() {
+            let is_busy = || executor.is_ready() || main.is_woken();
+            let wait = if is_busy() || core.spare.borrow().is_somebody() {
                 Wait::Not
             } else {
                 Wait::Forever
             };
             core.turn(wait, &mut fired)?;
             fired.drain(..).for_each(Waker::wake);
+            core.spare.borrow_mut().call(!is_busy(), core.now.get());
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Deref;
 use std::os::fd::{OwnedFd, RawFd};
 use std::ptr::NonNull;
@@ -181,6 +181,30 @@ impl Stream {
         }
     }
 
+    /// Sends as much of the pieces, in their order, as there is room for, without waiting. Not while a
+    /// send of a chunk is under way.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is no room, otherwise those of send(2).
+    pub fn try_send(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.core.state.borrow_mut().try_send(self.id, pieces)
+    }
+
+    /// Sends all of some bytes that are few: most find room at once.
+    ///
+    /// # Errors
+    /// Those of send(2).
+    pub async fn send_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.try_send(&[IoSlice::new(bytes)]) {
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until something can be received or the peer has ended. Not while a receive is under
     /// way.
     pub async fn readable(&self) {
@@ -192,7 +216,12 @@ impl Stream {
     /// # Errors
     /// Those of the send before.
     pub async fn writable(&self) -> io::Result<()> {
-        poll_fn(|context| self.core.state.borrow_mut().poll_writable(self.id, context)).await
+        poll_fn(|context| self.poll_writable(context)).await
+    }
+
+    /// As [`Stream::writable`], for a caller that polls.
+    pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.core.state.borrow_mut().poll_writable(self.id, context)
     }
 
     /// Moves what has arrived into an empty pipe, without waiting.
@@ -251,6 +280,14 @@ impl Stream {
     /// Those of getpeername(2): the connection may be gone already.
     pub fn peer(&self) -> io::Result<SockAddr> {
         self.core.state.borrow_mut().peer(self.id)
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// Those of getsockname(2).
+    pub fn local(&self) -> io::Result<SockAddr> {
+        self.core.state.borrow_mut().local(self.id)
     }
 }
 

@@ -2,6 +2,9 @@
 //! and files are read elsewhere; nothing here opens one.
 
 mod certificates;
+mod handshake;
+mod queue;
+mod session;
 
 use std::sync::Arc;
 
@@ -9,6 +12,10 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, ServerConfig};
 
 pub use self::certificates::Certificates;
+pub use self::handshake::Failure;
+pub(crate) use self::handshake::{accept, connect};
+pub(crate) use self::queue::Handshakes;
+pub(crate) use self::session::{Said, Tls};
 
 /// How a listener ends TLS. Immutable: a change of files makes a new one.
 #[derive(Debug)]

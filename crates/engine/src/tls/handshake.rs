@@ -1,0 +1,240 @@
+//! Handshakes: a listener's with its client and ours with a server. What they compute gets the spare
+//! moments of the worker, so that a flood of them leaves running relays alone.
+
+use std::future::poll_fn;
+use std::io::{self, Write};
+use std::net::IpAddr;
+
+use ringgate_runtime::{Stream, spare};
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::server::{Accepted, Acceptor};
+use rustls::{ClientConnection, HandshakeKind, PeerIncompatible, ServerConnection};
+
+use super::queue::Handshakes;
+use super::session::{Arrived, Flaw, Tls};
+use super::{Clients, Origination, Termination};
+use crate::counters::WorkerId;
+
+/// Why a handshake failed: the words of `ringgate_tls_handshake_failures_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Failure {
+    /// It took longer than it may.
+    Timeout,
+    /// The peer went away.
+    Gone,
+    /// What the peer sent is not TLS, or breaks its rules.
+    Protocol,
+    /// No version of TLS that both speak.
+    Version,
+    /// No cipher suite, group or signature scheme that both know.
+    Parameters,
+    /// None of the protocols that the peer offers (ALPN).
+    Alpn,
+    /// There is no certificate for the name that the client asks for.
+    NoName,
+    /// The peer's certificate is missing or not good.
+    Certificate,
+    /// The peer refused, with an alert.
+    Alert,
+}
+
+impl Failure {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 9] = [
+        Self::Timeout,
+        Self::Gone,
+        Self::Protocol,
+        Self::Version,
+        Self::Parameters,
+        Self::Alpn,
+        Self::NoName,
+        Self::Certificate,
+        Self::Alert,
+    ];
+
+    /// The word used in the metrics and the log.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Gone => "gone",
+            Self::Protocol => "protocol",
+            Self::Version => "version",
+            Self::Parameters => "parameters",
+            Self::Alpn => "alpn",
+            Self::NoName => "no_name",
+            Self::Certificate => "certificate",
+            Self::Alert => "alert",
+        }
+    }
+
+    fn of(error: &rustls::Error) -> Self {
+        use rustls::Error;
+        match error {
+            Error::PeerIncompatible(
+                PeerIncompatible::SupportedVersionsExtensionRequired
+                | PeerIncompatible::Tls12NotOffered
+                | PeerIncompatible::Tls12NotOfferedOrEnabled
+                | PeerIncompatible::Tls13RequiredForQuic
+                | PeerIncompatible::ServerDoesNotSupportTls12Or13
+                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+            ) => Self::Version,
+            Error::PeerIncompatible(_) => Self::Parameters,
+            Error::NoApplicationProtocol => Self::Alpn,
+            Error::NoCertificatesPresented
+            | Error::InvalidCertificate(_)
+            | Error::InvalidCertRevocationList(_) => Self::Certificate,
+            Error::AlertReceived(_) => Self::Alert,
+            _ => Self::Protocol,
+        }
+    }
+}
+
+impl From<Flaw> for Failure {
+    fn from(flaw: Flaw) -> Self {
+        match flaw {
+            Flaw::Tls(error) => Self::of(&error),
+            Flaw::Gone => Self::Gone,
+        }
+    }
+}
+
+/// Ends TLS with a client that may have been heard already.
+///
+/// # Errors
+/// Why it failed; the client has been told, where the protocol has a word for it.
+pub(crate) async fn accept(
+    termination: &Termination,
+    handshakes: &Handshakes,
+    stream: &Stream,
+    heard: Vec<u8>,
+) -> Result<Box<Tls>, Failure> {
+    let mut arrived = Arrived::heard(heard);
+    let accepted = client_hello(stream, &mut arrived).await?;
+    if termination.refuses_unknown_names {
+        let name = accepted.client_hello().server_name().map(str::to_owned);
+        if !name.is_some_and(|name| termination.certificates.cover(&name)) {
+            tell(stream, &UNRECOGNIZED_NAME);
+            return Err(Failure::NoName);
+        }
+    }
+    let _place = handshakes.enter().await;
+    let moment = spare().await;
+    let connection = accepted.into_connection(termination.config.clone());
+    drop(moment);
+    let connection = connection.map_err(|(error, mut alert)| {
+        let _ = alert.write_all(&mut Told(stream));
+        Failure::of(&error)
+    })?;
+    let tls = Box::new(Tls::new(connection.into(), arrived));
+    complete(&tls, stream).await?;
+    if let Some(clients) = &termination.clients {
+        tls.look(|connection| match connection {
+            rustls::Connection::Server(connection) => check_again(clients, connection),
+            rustls::Connection::Client(_) => Ok(()),
+        })?;
+    }
+    Ok(tls)
+}
+
+/// Encrypts a connection to a server.
+///
+/// # Errors
+/// Why it failed.
+pub(crate) async fn connect(
+    origination: &Origination,
+    worker: WorkerId,
+    stream: &Stream,
+    address: Option<IpAddr>,
+) -> Result<Box<Tls>, Failure> {
+    let name = match (&origination.server_name, address) {
+        (Some(name), _) => name.clone(),
+        (None, Some(address)) => ServerName::from(address),
+        (None, None) => return Err(Failure::NoName),
+    };
+    let config = origination.configs[usize::from(worker.0)].clone();
+    let moment = spare().await;
+    let connection = ClientConnection::new(config, name);
+    drop(moment);
+    let connection = connection.map_err(|error| Failure::of(&error))?;
+    let tls = Box::new(Tls::new(connection.into(), Arrived::Nothing));
+    complete(&tls, stream).await?;
+    Ok(tls)
+}
+
+/// Waits for a client's first message.
+async fn client_hello(stream: &Stream, arrived: &mut Arrived) -> Result<Accepted, Failure> {
+    let mut acceptor = Acceptor::default();
+    loop {
+        let heard = poll_fn(|context| arrived.poll(stream, context)).await;
+        heard.map_err(|_| Failure::Gone)?;
+        let fed = arrived.feed(|bytes| acceptor.read_tls(bytes));
+        fed.map_err(|_| Failure::Protocol)?;
+        match acceptor.accept() {
+            Ok(None) => {}
+            Ok(Some(accepted)) => return Ok(accepted),
+            Err((error, mut alert)) => {
+                let _ = alert.write_all(&mut Told(stream));
+                return Err(Failure::of(&error));
+            }
+        }
+    }
+}
+
+/// Takes a handshake to its end.
+async fn complete(tls: &Tls, stream: &Stream) -> Result<(), Failure> {
+    loop {
+        tls.flush(stream).await.map_err(|_| Failure::Gone)?;
+        if !tls.look(|connection| connection.is_handshaking()) {
+            return Ok(());
+        }
+        tls.arrive(stream).await.map_err(|_| Failure::Gone)?;
+        let moment = spare().await;
+        let processed = tls.process();
+        drop(moment);
+        if let Err(flaw) = processed {
+            // The alert that tells why; a peer that takes nothing does not hear it.
+            let _ = tls.write(stream);
+            return Err(flaw.into());
+        }
+    }
+}
+
+/// Checks the certificate of a resumed session as if it had been shown now: since then it may have
+/// ended or been revoked.
+fn check_again(clients: &Clients, connection: &ServerConnection) -> Result<(), Failure> {
+    if connection.handshake_kind() != Some(HandshakeKind::Resumed) {
+        return Ok(());
+    }
+    match connection.peer_certificates() {
+        Some([own, chain @ ..]) => {
+            let verified = clients
+                .verifier
+                .verify_client_cert(own, chain, UnixTime::now());
+            verified.map(|_| ()).map_err(|error| Failure::of(&error))
+        }
+        _ if clients.required => Err(Failure::Certificate),
+        _ => Ok(()),
+    }
+}
+
+/// A fatal alert `unrecognized_name` (RFC 6066 §3), which is sent before anything is encrypted.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// Tells a client why it is refused. It fits into an empty queue, or the client does not listen.
+fn tell(stream: &Stream, alert: &[u8]) {
+    let _ = Told(stream).write_all(alert);
+}
+
+/// A stream as an alert is written to it.
+struct Told<'a>(&'a Stream);
+
+impl Write for Told<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_send(&[io::IoSlice::new(bytes)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! One direction of a relay in which at least one side speaks TLS. What it decrypts or receives it
+//! encrypts or sends straight away; beside the cryptography nothing copies a byte.
+
+use std::io;
+
+use ringgate_runtime::next_turn;
+
+use super::{Broken, CHUNKS_PER_TURN, Way};
+use crate::tls::{Said, Tls};
+
+impl Way<'_> {
+    /// Moves everything to the end of the direction, and passes the end on.
+    ///
+    /// # Errors
+    /// When a side fails, or ends in a way that may hide missing bytes.
+    pub(super) async fn pump_secured(self) -> Result<(), Broken> {
+        for received in 1u64.. {
+            if received % CHUNKS_PER_TURN == 0 {
+                next_turn().await;
+            }
+            let moved = match &self.from().tls {
+                Some(tls) => self.decrypt(tls).await?,
+                None => self.encrypt().await?,
+            };
+            if moved == 0 {
+                break;
+            }
+            self.moved(moved, &self.movement.worker.tls_bytes);
+            if let Some(turn) = self.movement.afford(moved) {
+                turn.await;
+            }
+        }
+        self.flush().await?;
+        if self.from().stream.send_failed() {
+            return Err(self.receiving_failed());
+        }
+        let finished = self.to().finish().await;
+        finished.map_err(|_| self.sending_failed())?;
+        self.end();
+        Ok(())
+    }
+
+    /// Moves what one receive gives to a side that encrypts; 0 at the end.
+    async fn encrypt(self) -> Result<usize, Broken> {
+        let Ok(chunk) = self.from().stream.recv().await else {
+            self.flush().await?;
+            return Err(self.receiving_failed());
+        };
+        let taken = self.to().take(&chunk);
+        taken.map_err(|_| self.sending_failed())?;
+        self.flush().await?;
+        Ok(chunk.len())
+    }
+
+    /// Moves what has been decrypted; 0 at the end.
+    async fn decrypt(self, tls: &Tls) -> Result<usize, Broken> {
+        match tls.hear(&self.from().stream).await {
+            Ok(Said::Bytes) => {}
+            Ok(Said::End) => return Ok(0),
+            Err(_) => {
+                // What came before the failure still goes out.
+                self.flush().await?;
+                return Err(self.receiving_failed());
+            }
+        }
+        let mut moved = 0;
+        loop {
+            match tls.pass(|bytes| self.to().take(bytes)) {
+                Ok(Some(taken)) => moved += taken,
+                Ok(None) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let writable = self.to().stream.writable().await;
+                    writable.map_err(|_| self.sending_failed())?;
+                }
+                Err(_) => return Err(self.sending_failed()),
+            }
+        }
+        self.flush().await?;
+        Ok(moved)
+    }
+
+    async fn flush(self) -> Result<(), Broken> {
+        let flushed = self.to().flush().await;
+        flushed.map_err(|_| self.sending_failed())
+    }
+}
