@@ -5,8 +5,13 @@
 mod admission;
 mod listeners;
 mod pools;
+mod proxy;
+mod routes;
+mod server_tls;
 mod timeouts;
+mod tls;
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::key::{Absent, Block, Key, Shape};
@@ -15,7 +20,11 @@ use crate::plan::{Io, LogFormat, LogLevel};
 pub(crate) use self::admission::*;
 pub(crate) use self::listeners::*;
 pub(crate) use self::pools::*;
+pub(crate) use self::proxy::*;
+pub(crate) use self::routes::*;
+pub(crate) use self::server_tls::*;
 pub(crate) use self::timeouts::*;
+pub(crate) use self::tls::*;
 
 /// Every block, in the order of the reference.
 pub(crate) static BLOCKS: &[&Block] = &[
@@ -25,6 +34,11 @@ pub(crate) static BLOCKS: &[&Block] = &[
     &LIMITS,
     &TIMEOUTS,
     &LISTENER,
+    &ROUTE,
+    &TLS,
+    &CERTIFICATE,
+    &CLIENT_AUTH,
+    &ACCEPT_PROXY,
     &ACCESS,
     &LISTENER_LIMITS,
     &PER_CLIENT,
@@ -32,6 +46,7 @@ pub(crate) static BLOCKS: &[&Block] = &[
     &POOL,
     &SERVER,
     &HEALTH,
+    &SERVER_TLS,
     &POOL_TIMEOUTS,
 ];
 
@@ -224,8 +239,8 @@ pub(crate) static LIMITS: Block = Block {
     what: "limits block",
     path: "limits",
     doc: "The bounds of the process.",
-    keys: &[&LIMIT_CONNECTIONS],
-    later: &["handshakes"],
+    keys: &[&LIMIT_CONNECTIONS, &LIMIT_HANDSHAKES],
+    later: &[],
     elsewhere: &[],
 };
 
@@ -239,6 +254,21 @@ pub(crate) static LIMIT_CONNECTIONS: Key = Key {
     doc: "How many client connections may be open at once, over all listeners; more are refused and counted. `auto` is \
           what the limit of open files (`RLIMIT_NOFILE`) leaves room for.",
     also: &["maxconn", "max_connections", "worker_connections"],
+};
+
+/// What `limits.handshakes: auto` stands for.
+pub(crate) const HANDSHAKES_AUTO: NonZeroU32 = NonZeroU32::new(100).expect("it is not zero");
+
+pub(crate) static LIMIT_HANDSHAKES: Key = Key {
+    name: "handshakes",
+    shape: Shape::AutoOrInteger {
+        least: 1,
+        most: 100_000,
+    },
+    absent: Absent::Value("auto"),
+    doc: "How many TLS handshakes a worker does at once; more wait for their turn, so that a flood of new clients does \
+          not slow those that are connected. `auto` is 100.",
+    also: &["handshake", "maxsslconn", "maxsslrate", "tls_handshakes"],
 };
 
 #[cfg(test)]

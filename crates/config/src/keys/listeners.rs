@@ -1,6 +1,6 @@
 //! The keys of a listener: where it accepts and where its connections go. What its blocks hold is described elsewhere.
 
-use super::{ACCESS, LISTENER_LIMITS, LISTENER_TIMEOUTS};
+use super::{ACCEPT_PROXY, ACCESS, LISTENER_LIMITS, LISTENER_TIMEOUTS, ROUTE, TLS};
 use crate::key::{Absent, Block, Key, Shape};
 
 pub(crate) static LISTENER: Block = Block {
@@ -10,11 +10,14 @@ pub(crate) static LISTENER: Block = Block {
     keys: &[
         &BIND,
         &LISTENER_POOL,
+        &ROUTES,
+        &TLS_KEY,
+        &ACCEPT_PROXY_KEY,
         &ACCESS_KEY,
         &LISTENER_LIMITS_KEY,
         &LISTENER_TIMEOUTS_KEY,
     ],
-    later: &["proxy_protocol", "tls", "http", "routes"],
+    later: &["http"],
     elsewhere: &[],
 };
 
@@ -31,8 +34,10 @@ pub(crate) static BIND: Key = Key {
 pub(crate) static LISTENER_POOL: Key = Key {
     name: "pool",
     shape: Shape::PoolName,
-    absent: Absent::Mistake,
-    doc: "The name of the pool that serves its connections.",
+    absent: Absent::Otherwise(
+        "**mandatory** without `routes`; with them, connections that no route matches are refused",
+    ),
+    doc: "The name of the pool that serves its connections: those that no route matches.",
     also: &[
         "pools",
         "backend",
@@ -42,6 +47,51 @@ pub(crate) static LISTENER_POOL: Key = Key {
         "proxy_pass",
         "cluster",
         "to",
+    ],
+};
+
+pub(crate) static ROUTES: Key = Key {
+    name: "routes",
+    shape: Shape::Routes(&ROUTE),
+    absent: Absent::Otherwise("every connection goes to `pool`"),
+    doc: "Which connections go to which pool: the first route that matches decides. 1 to 4096.",
+    also: &[
+        "route",
+        "rules",
+        "rule",
+        "routers",
+        "filter_chains",
+        "map",
+        "sni",
+    ],
+};
+
+pub(crate) static TLS_KEY: Key = Key {
+    name: "tls",
+    shape: Shape::Block(&TLS),
+    absent: Absent::Otherwise("TLS is passed through like everything else"),
+    doc: "How it ends TLS: clients speak TLS with it, and servers get what was in it.",
+    also: &[
+        "ssl",
+        "https",
+        "certs",
+        "crt",
+        "certificate",
+        "certificates",
+    ],
+};
+
+pub(crate) static ACCEPT_PROXY_KEY: Key = Key {
+    name: "proxy_protocol",
+    shape: Shape::Block(&ACCEPT_PROXY),
+    absent: Absent::Otherwise("no header is expected"),
+    doc: "Whose PROXY headers tell who the client is.",
+    also: &[
+        "accept_proxy",
+        "proxy",
+        "proxyprotocol",
+        "expect_proxy",
+        "use_proxy_proto",
     ],
 };
 

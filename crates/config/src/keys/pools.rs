@@ -2,16 +2,23 @@
 
 use std::time::Duration;
 
-use super::{HOUR, POOL_TIMEOUTS};
+use super::{HOUR, POOL_TIMEOUTS, SERVER_TLS};
 use crate::key::{Absent, Block, Key, Shape};
-use crate::plan::Balance;
+use crate::plan::{Balance, ProxyVersion};
 
 pub(crate) static POOL: Block = Block {
     what: "pool",
     path: "pools.NAME",
     doc: "A group of servers. NAME is 1 to 64 of the characters `A-Z a-z 0-9 _ . -`. The short form is the list of \
           servers alone.",
-    keys: &[&BALANCE, &SERVERS, &HEALTH_KEY, &POOL_TIMEOUTS_KEY],
+    keys: &[
+        &BALANCE,
+        &SERVERS,
+        &HEALTH_KEY,
+        &SERVER_TLS_KEY,
+        &SEND_PROXY,
+        &POOL_TIMEOUTS_KEY,
+    ],
     later: &[
         "hash_on",
         "discover",
@@ -21,8 +28,6 @@ pub(crate) static POOL: Block = Block {
         "retry",
         "hold",
         "max_age",
-        "tls",
-        "proxy_protocol",
         "sticky",
     ],
     elsewhere: &[],
@@ -82,6 +87,25 @@ pub(crate) static HEALTH_KEY: Key = Key {
     ],
 };
 
+pub(crate) static SERVER_TLS_KEY: Key = Key {
+    name: "tls",
+    shape: Shape::Block(&SERVER_TLS),
+    absent: Absent::Otherwise("connections to the servers are not encrypted"),
+    doc: "How connections to the servers are encrypted; `tls: {}` by the authorities that the system trusts.",
+    also: &["ssl", "https", "proxy_ssl", "transport_socket"],
+};
+
+pub(crate) static SEND_PROXY: Key = Key {
+    name: "proxy_protocol",
+    shape: Shape::Word {
+        words: ProxyVersion::WORDS,
+        later: &[],
+    },
+    absent: Absent::Otherwise("no header is sent"),
+    doc: "The PROXY header by which the servers learn who the client is; it is the first that they get, before TLS.",
+    also: &["send_proxy", "send_proxy_v2", "proxy", "proxyprotocol"],
+};
+
 pub(crate) static POOL_TIMEOUTS_KEY: Key = Key {
     name: "timeouts",
     shape: Shape::Block(&POOL_TIMEOUTS),
@@ -131,15 +155,16 @@ const HEALTH_LEAST: Duration = Duration::from_millis(10);
 pub(crate) static HEALTH: Block = Block {
     what: "health block",
     path: "pools.NAME.health",
-    doc: "How the servers of a pool are watched: a connection is opened and closed again.",
+    doc: "How the servers of a pool are watched: a connection is opened and closed again, with `tls` after a handshake.",
     keys: &[
         &HEALTH_INTERVAL,
         &HEALTH_TIMEOUT,
         &HEALTH_RISE,
         &HEALTH_FALL,
         &HEALTH_PORT,
+        &HEALTH_TLS,
     ],
-    later: &["path", "expect", "grpc", "send", "tls"],
+    later: &["path", "expect", "grpc", "send"],
     elsewhere: &[],
 };
 
@@ -205,4 +230,13 @@ pub(crate) static HEALTH_PORT: Key = Key {
     absent: Absent::Otherwise("the server's own"),
     doc: "The port to check on, at each server's IP address.",
     also: &["check_port"],
+};
+
+pub(crate) static HEALTH_TLS: Key = Key {
+    name: "tls",
+    shape: Shape::Boolean,
+    absent: Absent::Otherwise("`true` where the pool has `tls`, else `false`"),
+    doc: "Whether a check also does a TLS handshake: by the settings of the pool's `tls`, and in a pool without it \
+          without looking at the certificate. `false`: opening a connection is enough.",
+    also: &["ssl", "check_ssl", "https"],
 };

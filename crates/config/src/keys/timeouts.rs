@@ -9,12 +9,19 @@ pub(crate) static TIMEOUTS: Block = Block {
     what: "timeouts block",
     path: "timeouts",
     doc: "The clocks of every connection, and of a stopping process.",
-    keys: &[&CONNECT, &FIRST_BYTE, &IDLE, &HALF_CLOSED, &DRAIN],
+    keys: &[
+        &CONNECT,
+        &HANDSHAKE,
+        &FIRST_BYTE,
+        &IDLE,
+        &HALF_CLOSED,
+        &DRAIN,
+    ],
     later: LATER_CLOCKS,
     elsewhere: &[],
 };
 
-const LATER_CLOCKS: &[&str] = &["handshake", "header", "response"];
+const LATER_CLOCKS: &[&str] = &["header", "response"];
 
 const NO_DRAIN_HERE: &[(&str, &str)] = &[(
     "drain",
@@ -27,6 +34,7 @@ pub(crate) static LISTENER_TIMEOUTS: Block = Block {
     doc: "The clocks of this listener's connections. What is not set here is that of the process.",
     keys: &[
         &LISTENER_CONNECT,
+        &LISTENER_HANDSHAKE,
         &LISTENER_FIRST_BYTE,
         &LISTENER_IDLE,
         &LISTENER_HALF_CLOSED,
@@ -41,6 +49,7 @@ pub(crate) static POOL_TIMEOUTS: Block = Block {
     doc: "The clocks of the connections that this pool serves. What is not set here is that of the listener.",
     keys: &[
         &POOL_CONNECT,
+        &POOL_HANDSHAKE,
         &POOL_FIRST_BYTE,
         &POOL_IDLE,
         &POOL_HALF_CLOSED,
@@ -49,10 +58,11 @@ pub(crate) static POOL_TIMEOUTS: Block = Block {
     elsewhere: NO_DRAIN_HERE,
 };
 
-/// The four keys that stand in every block of timeouts differ only in what holds when they are not set.
+/// The five keys that stand in every block of timeouts differ only in what holds when they are not set, and in
+/// whose handshake it is.
 macro_rules! clocks {
-    ($connect:ident $first_byte:ident $idle:ident $half_closed:ident:
-     $connect_absent:expr, $first_byte_absent:expr, $idle_absent:expr, $half_closed_absent:expr) => {
+    ($connect:ident $handshake:ident $first_byte:ident $idle:ident $half_closed:ident:
+     $connect_absent:expr, $handshake_doc:expr, $handshake_absent:expr, $first_byte_absent:expr, $idle_absent:expr, $half_closed_absent:expr) => {
         pub(crate) static $connect: Key = Key {
             name: "connect",
             shape: Shape::Duration {
@@ -62,6 +72,27 @@ macro_rules! clocks {
             absent: $connect_absent,
             doc: "How long a connection attempt to one server may take.",
             also: &["connection", "dial", "timeout_connect", "connect_timeout"],
+        };
+
+        pub(crate) static $handshake: Key = Key {
+            name: "handshake",
+            shape: Shape::Duration {
+                least: MS,
+                most: HOUR,
+            },
+            absent: $handshake_absent,
+            doc: $handshake_doc,
+            also: &[
+                "tls",
+                "ssl",
+                "tls_handshake",
+                "ssl_handshake_timeout",
+                "handshake_timeout",
+                "client_hello",
+                "preread",
+                "preread_timeout",
+                "inspect_delay",
+            ],
         };
 
         pub(crate) static $first_byte: Key = Key {
@@ -117,12 +148,16 @@ macro_rules! clocks {
     };
 }
 
-clocks!(CONNECT FIRST_BYTE IDLE HALF_CLOSED:
-    Absent::Value("3s"), Absent::Value("30s"), Absent::Value("5m"), Absent::Value("30s"));
-clocks!(LISTENER_CONNECT LISTENER_FIRST_BYTE LISTENER_IDLE LISTENER_HALF_CLOSED:
-    OF_THE_PROCESS, OF_THE_PROCESS, OF_THE_PROCESS, OF_THE_PROCESS);
-clocks!(POOL_CONNECT POOL_FIRST_BYTE POOL_IDLE POOL_HALF_CLOSED:
-    OF_THE_LISTENER, OF_THE_LISTENER, OF_THE_LISTENER, OF_THE_LISTENER);
+clocks!(CONNECT HANDSHAKE FIRST_BYTE IDLE HALF_CLOSED:
+    Absent::Value("3s"), OF_BOTH_SIDES, Absent::Value("10s"), Absent::Value("30s"), Absent::Value("5m"), Absent::Value("30s"));
+clocks!(LISTENER_CONNECT LISTENER_HANDSHAKE LISTENER_FIRST_BYTE LISTENER_IDLE LISTENER_HALF_CLOSED:
+    OF_THE_PROCESS, OF_BOTH_SIDES, OF_THE_PROCESS, OF_THE_PROCESS, OF_THE_PROCESS, OF_THE_PROCESS);
+clocks!(POOL_CONNECT POOL_HANDSHAKE POOL_FIRST_BYTE POOL_IDLE POOL_HALF_CLOSED:
+    OF_THE_LISTENER, OF_SERVERS, OF_THE_LISTENER, OF_THE_LISTENER, OF_THE_LISTENER, OF_THE_LISTENER);
+
+const OF_BOTH_SIDES: &str = "How long a client may take for all that comes before its first byte to a server: its PROXY \
+     header, the TLS hello that routes look at, its TLS handshake. And how long the TLS handshake with a server may take.";
+const OF_SERVERS: &str = "How long the TLS handshake with a server may take.";
 
 const OF_THE_PROCESS: Absent = Absent::Otherwise("that of the process");
 const OF_THE_LISTENER: Absent = Absent::Otherwise("that of the listener");
