@@ -1,6 +1,8 @@
 //! A plan as a file again, with the defaults filled in; left out is only what follows something else, such as the name
 //! of a server its address. It loads to an equal plan, and never prints a secret, because a plan holds none.
 
+mod tls;
+
 use std::fmt::Display;
 
 use crate::plan::{
@@ -50,9 +52,10 @@ fn process(plan: &Plan) -> String {
          io: {io}\n\
          admin: {{ socket: {socket}, http: {http} }}\n\
          log: {{ level: {level}, access: {access}, format: {format} }}\n\
-         limits: {{ connections: {connections} }}\n\
+         limits: {{ connections: {connections}, handshakes: {handshakes} }}\n\
          timeouts: {{ {timeouts}, drain: {drain} }}\n",
         io = plan.io,
+        handshakes = plan.limits.handshakes,
         level = plan.log.level,
         format = plan.log.format,
     )
@@ -68,10 +71,18 @@ fn listener(plan: &Plan, listener: &Listener) -> String {
         [one] => one.clone(),
         many => format!("[{}]", many.join(", ")),
     };
+    let pool = listener.pool.map_or(String::new(), |pool| {
+        format!("    pool: {}\n", key(&plan.pool(pool).name))
+    });
     format!(
-        "  {name}:\n    bind: {bind}\n    pool: {pool}\n{access}{limits}    timeouts: {{ {timeouts} }}\n",
+        "  {name}:\n    bind: {bind}\n{routes}{pool}{tls}{proxy}{access}{limits}    timeouts: {{ {timeouts} }}\n",
         name = key(&listener.name),
-        pool = key(listener.pool.map_or("", |pool| &plan.pool(pool).name)),
+        routes = tls::routes(plan, listener),
+        tls = listener.tls.as_ref().map_or(String::new(), tls::tls),
+        proxy = listener
+            .proxy_protocol
+            .as_ref()
+            .map_or(String::new(), tls::proxy),
         access = listener.access.as_ref().map_or(String::new(), access),
         limits = limits(&listener.limits),
         timeouts = clocks(&listener.timeouts),
@@ -135,8 +146,15 @@ fn pool(pool: &Pool) -> String {
         Health::Off => text.push_str("    health: off\n"),
         Health::Connect(check) => text.push_str(&health(check)),
     }
+    if let Some(tls) = &pool.tls {
+        text.push_str(&tls::server_tls(tls));
+    }
+    if let Some(version) = pool.proxy_protocol {
+        text.push_str(&format!("    proxy_protocol: {version}\n"));
+    }
     let set = [
         ("connect", pool.timeouts.connect),
+        ("handshake", pool.timeouts.handshake),
         ("first_byte", pool.timeouts.first_byte),
         ("idle", pool.timeouts.idle),
         ("half_closed", pool.timeouts.half_closed),
@@ -172,18 +190,20 @@ fn health(check: &HealthCheck) -> String {
         HealthPort::Exactly(port) => format!(", port: {port}"),
     };
     format!(
-        "    health: {{ interval: {}, timeout: {}, rise: {}, fall: {}{port} }}\n",
+        "    health: {{ interval: {}, timeout: {}, rise: {}, fall: {}{port}, tls: {} }}\n",
         duration_text(check.interval),
         duration_text(check.timeout),
         check.rise,
         check.fall,
+        check.tls,
     )
 }
 
 fn clocks(timeouts: &Timeouts) -> String {
     format!(
-        "connect: {}, first_byte: {}, idle: {}, half_closed: {}",
+        "connect: {}, handshake: {}, first_byte: {}, idle: {}, half_closed: {}",
         duration_text(timeouts.connect),
+        duration_text(timeouts.handshake),
         duration_text(timeouts.first_byte),
         duration_text(timeouts.idle),
         duration_text(timeouts.half_closed),

@@ -77,6 +77,20 @@ pub(crate) enum Shape {
     },
     /// Networks, or one of them.
     Networks,
+    /// `true` or `false`.
+    Boolean,
+    /// The absolute path of a file.
+    FilePath,
+    /// The name of a host.
+    HostName,
+    /// Names of hosts, or of all hosts under a name, or one of them.
+    HostPatterns,
+    /// Names of protocols as ALPN has them, or one of them.
+    Protocols,
+    /// The absolute path of a folder, or a list of certificate blocks and paths.
+    Certificates(&'static Block),
+    /// A list of route blocks.
+    Routes(&'static Block),
     /// One of a list of words.
     Word {
         /// The list.
@@ -143,6 +157,18 @@ impl Shape {
             }
             Self::Networks => {
                 "networks or addresses, such as [10.0.0.0/8, \"fd00::/8\", 192.0.2.1]".to_owned()
+            }
+            Self::Boolean => "`true` or `false`".to_owned(),
+            Self::FilePath => "the absolute path of a file".to_owned(),
+            Self::HostName => "the name of a host, such as a.example.com".to_owned(),
+            Self::HostPatterns => "names, such as [a.example.com, \"*.example.org\"]".to_owned(),
+            Self::Protocols => "names of protocols, such as [h2, http/1.1]".to_owned(),
+            Self::Certificates(_) => {
+                "the absolute path of a folder, or a list such as [{ cert: /a.pem, key: /a.key }]"
+                    .to_owned()
+            }
+            Self::Routes(block) => {
+                format!("a list of blocks with the keys: {}", block.key_list())
             }
             Self::Word { words, .. } => {
                 format!(

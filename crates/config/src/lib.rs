@@ -14,6 +14,7 @@ mod near;
 mod node;
 mod overrides;
 mod place;
+mod places;
 mod plan;
 mod read;
 mod reference;
@@ -27,6 +28,7 @@ use std::path::Path;
 pub use crate::effective::effective;
 pub use crate::mistakes::{Excerpt, Mistake, Mistakes};
 pub use crate::overrides::Override;
+pub use crate::places::Places;
 pub use crate::plan::{
     AcceptProxy, Access, AccessLog, Address, Admin, Balance, Bandwidth, Bind, Certificates,
     ClientAuth, ClientAuthMode, ConnectionLimit, Health, HealthCheck, HealthPort, Io, Limits,
@@ -46,8 +48,17 @@ use crate::place::Source;
 /// # Errors
 /// Every mistake of the file and the overrides, or the one that kept the file from being read.
 pub fn load(path: &Path, overrides: &[Override]) -> Result<Plan, Mistakes> {
+    load_with_places(path, overrides).map(|(plan, _)| plan)
+}
+
+/// As [`load`], with the places of the values: for what is found to be wrong with them later, such as that a file
+/// which the plan names holds no certificate.
+///
+/// # Errors
+/// As those of [`load`].
+pub fn load_with_places(path: &Path, overrides: &[Override]) -> Result<(Plan, Places), Mistakes> {
     let name = path.display().to_string();
-    parse(&name, &read::text(path, &name)?, overrides)
+    parse_with_places(&name, &read::text(path, &name)?, overrides)
 }
 
 /// The plan of `text`, which mistakes call `name`, with `overrides` in place of what it says; later ones win.
@@ -55,6 +66,18 @@ pub fn load(path: &Path, overrides: &[Override]) -> Result<Plan, Mistakes> {
 /// # Errors
 /// Every mistake of the text and the overrides.
 pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Plan, Mistakes> {
+    parse_with_places(name, text, overrides).map(|(plan, _)| plan)
+}
+
+/// As [`parse`], with the places of the values, as [`load_with_places`] gives them.
+///
+/// # Errors
+/// As those of [`parse`].
+pub fn parse_with_places(
+    name: &str,
+    text: &str,
+    overrides: &[Override],
+) -> Result<(Plan, Places), Mistakes> {
     let file = Source {
         name: name.to_owned(),
         text: text.to_owned(),
@@ -64,11 +87,11 @@ pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Plan, Mis
         .chain(overrides.iter().map(Override::source))
         .collect();
     let mut mistakes = Collector::new(&sources);
-    let plan = tree(&sources, overrides, &mut mistakes)
-        .and_then(|root| decode::decode(&root, &mut mistakes));
+    let root = tree(&sources, overrides, &mut mistakes);
+    let plan = root.and_then(|root| Some((decode::decode(&root, &mut mistakes)?, root)));
     match (plan, mistakes.finish()) {
         (_, Some(mistakes)) => Err(mistakes),
-        (Some(plan), None) => Ok(plan),
+        (Some((plan, root)), None) => Ok((plan, Places::new(sources, root))),
         (None, None) => unreachable!("there is no plan only after a mistake was added"),
     }
 }

@@ -12,7 +12,8 @@ pub(crate) const SHOWN_MAX: usize = 100;
 /// The longest part of a source line that is shown, in characters.
 const EXCERPT_MAX: usize = 120;
 
-/// Every mistake of a file and its overrides, in the order of their places; at least one.
+/// Every mistake of a file and its overrides, at least one. Those that [`crate::parse`] finds are in the order of their
+/// places.
 ///
 /// Printed in the form of the contract, one paragraph per mistake:
 ///
@@ -48,7 +49,25 @@ impl Mistakes {
         }
     }
 
-    /// The mistakes one by one, in the order of their places; at most 100.
+    /// These mistakes, in their order, each once; `None` when there are none.
+    pub fn of(mistakes: impl IntoIterator<Item = Mistake>) -> Option<Self> {
+        let mut all = Self {
+            shown: Vec::new(),
+            more: 0,
+        };
+        for mistake in mistakes {
+            if all.shown.contains(&mistake) {
+                continue;
+            }
+            match all.shown.len() < SHOWN_MAX {
+                true => all.shown.push(mistake),
+                false => all.more += 1,
+            }
+        }
+        (!all.shown.is_empty()).then_some(all)
+    }
+
+    /// The mistakes one by one; at most 100.
     pub fn iter(&self) -> std::slice::Iter<'_, Mistake> {
         self.shown.iter()
     }
@@ -202,6 +221,17 @@ impl Finding {
             advice: advice.into_iter().map(Into::into).collect(),
         }
     }
+
+    /// The mistake with its place in one of these texts.
+    pub(crate) fn readable(self, sources: &[Source]) -> Mistake {
+        let source = &sources[self.place.source];
+        Mistake {
+            place: source.describe(self.place),
+            what: self.what,
+            excerpt: Some(Excerpt::of(source, self.place)),
+            advice: self.advice,
+        }
+    }
 }
 
 /// Gathers mistakes while a file is read.
@@ -250,15 +280,7 @@ impl<'a> Collector<'a> {
             return None;
         }
         self.found.sort_by_key(|finding| finding.place);
-        let readable = |finding: Finding| Mistake {
-            place: self.sources[finding.place.source].describe(finding.place),
-            what: finding.what,
-            excerpt: Some(Excerpt::of(
-                &self.sources[finding.place.source],
-                finding.place,
-            )),
-            advice: finding.advice,
-        };
+        let readable = |finding: Finding| finding.readable(self.sources);
         Some(Mistakes {
             shown: self.found.into_iter().map(readable).collect(),
             more: self.more,

@@ -324,7 +324,7 @@ pub struct HealthCheck {
     /// The port to check on.
     pub port: HealthPort,
     /// Whether the check ends when a TLS handshake has, by the pool's settings, or without verification where the
-    /// pool has none. Always where the pool has TLS.
+    /// pool has none. Where the pool has TLS it is so unless the file says otherwise.
     pub tls: bool,
 }
 

@@ -13,7 +13,7 @@ const INTRODUCTION: &str = r#"# Configuration
 One YAML file, `/etc/ringgate/ringgate.yaml`; `-c FILE` names another. `ringgate check` says every mistake in it at
 once, and `ringgate schema` prints its JSON Schema. `ringgate check --effective` prints the file with its defaults
 filled in; what is left out there follows something else: the name of a server its address, the port of a check the
-server, the timeouts of a pool the listener. The shortest useful file:
+server, the timeouts of a pool the listener, the name of a route its first condition. The shortest useful file:
 
 ```yaml
 listeners:
@@ -30,6 +30,7 @@ pools:
   alone is the network of that address.
 - An **address** is an IP address and a port, `10.0.0.1:80`, or `unix:` and an absolute path. In quotes where YAML asks
   for it: `"[fd00::1]:80"`, `":443"`.
+- A **path** is absolute. Files that are named are read at the start and by `ringgate check`.
 - `--set KEY.PATH=VALUE` on the command line wins over the file, and the last one over the ones before it:
   `--set timeouts.idle=1h --set pools.db.balance=least_conn`. It cannot reach into a list; the short form of a pool
   counts as a block with `servers`.
@@ -107,6 +108,16 @@ fn value(shape: &Shape) -> String {
             byte_rate_text(*most)
         ),
         Shape::Networks => "network, or a list of networks".to_owned(),
+        Shape::Boolean => "`true` or `false`".to_owned(),
+        Shape::FilePath => "absolute path".to_owned(),
+        Shape::HostName => "host name".to_owned(),
+        Shape::HostPatterns => "host name, or a list of host names".to_owned(),
+        Shape::Protocols => "protocol, or a list of protocols".to_owned(),
+        Shape::Certificates(block) => format!(
+            "absolute path of a folder, or list of [certificates]({}) and absolute paths",
+            anchor(block)
+        ),
+        Shape::Routes(block) => format!("list of [routes]({})", anchor(block)),
         Shape::SocketPath => "absolute path".to_owned(),
         Shape::AccessLog => "`stdout`, `off` or an absolute path".to_owned(),
         Shape::HttpDoor => "`off`, or IP address and port".to_owned(),

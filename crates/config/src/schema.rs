@@ -3,10 +3,16 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::decode::SERVERS_MAX;
+use crate::decode::{ROUTES_MAX, SERVERS_MAX};
 use crate::key::{Absent, Block, Key, Shape};
 use crate::keys::{ROOT, SERVER};
 use crate::value::NAME_MAX;
+use crate::value::names::PROTOCOL_MAX;
+use crate::word::Word;
+
+/// The form of the name of a host, with or without the dot at its end.
+const HOST: &str =
+    r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?";
 
 /// The JSON Schema (draft 2020-12) of the configuration file.
 #[must_use]
@@ -49,9 +55,12 @@ fn property(key: &Key) -> Value {
     if let Value::Object(schema) = &mut schema {
         schema.insert("description".into(), json!(key.doc));
         if let Absent::Value(text) = key.absent {
-            let default = text
-                .parse::<u32>()
-                .map_or_else(|_| json!(text), |number| json!(number));
+            let default = match (&key.shape, text) {
+                (Shape::Boolean, text) => json!(text == "true"),
+                (_, text) => text
+                    .parse::<u32>()
+                    .map_or_else(|_| json!(text), |number| json!(number)),
+            };
             schema.insert("default".into(), default);
         }
         if matches!(key.absent, Absent::Defaults) && schema.get("type") == Some(&json!("object")) {
@@ -71,10 +80,7 @@ fn shape(shape: &Shape) -> Value {
             json!({ "anyOf": [{ "const": "auto" }, { "type": "integer", "minimum": least, "maximum": most }] })
         }
         Shape::Word { words, .. } => {
-            let words: Vec<Value> = words
-                .iter()
-                .map(|word| json!({ "const": word.text, "description": word.doc.trim() }))
-                .collect();
+            let words: Vec<Value> = words.iter().map(word).collect();
             json!({ "oneOf": words })
         }
         Shape::Rate { .. } => json!({ "type": "string", "pattern": "^[0-9]+/[0-9]*(ms|s|m|h)$" }),
@@ -83,7 +89,23 @@ fn shape(shape: &Shape) -> Value {
         }
         Shape::Networks => {
             let one = json!({ "type": "string", "pattern": "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$" });
-            json!({ "anyOf": [one, { "type": "array", "minItems": 1, "items": one }] })
+            one_or_more(&one)
+        }
+        Shape::Boolean => json!({ "type": "boolean" }),
+        Shape::FilePath => path(),
+        Shape::HostName => json!({ "type": "string", "pattern": format!("^{HOST}$") }),
+        Shape::HostPatterns => {
+            one_or_more(&json!({ "type": "string", "pattern": format!(r"^(\*\.)?{HOST}$") }))
+        }
+        Shape::Protocols => one_or_more(
+            &json!({ "type": "string", "pattern": "^[!-~]+$", "maxLength": PROTOCOL_MAX }),
+        ),
+        Shape::Certificates(inner) => {
+            let one = json!({ "anyOf": [path(), block(inner)] });
+            json!({ "anyOf": [path(), { "type": "array", "minItems": 1, "items": one }] })
+        }
+        Shape::Routes(inner) => {
+            json!({ "type": "array", "minItems": 1, "maxItems": ROUTES_MAX, "items": block(inner) })
         }
         Shape::SocketPath => json!({ "type": "string", "pattern": "^/" }),
         Shape::AccessLog => {
@@ -94,7 +116,7 @@ fn shape(shape: &Shape) -> Value {
         }
         Shape::Binds => {
             let one = address("|:[0-9]{1,5}");
-            json!({ "anyOf": [one, { "type": "array", "minItems": 1, "items": one }] })
+            one_or_more(&one)
         }
         Shape::Address => address(""),
         Shape::PoolName | Shape::Name => json!({ "type": "string", "pattern": name_pattern() }),
@@ -106,6 +128,23 @@ fn shape(shape: &Shape) -> Value {
         Shape::Named(inner) => named(&Value::Object(block(inner))),
         Shape::NamedOrServers(inner) => named(&json!({ "anyOf": [servers(), block(inner)] })),
     }
+}
+
+/// A word; without quotes YAML takes some of them for a number.
+fn word(word: &Word) -> Value {
+    let doc = word.doc.trim();
+    match word.text.parse::<f64>() {
+        Ok(number) => json!({ "enum": [word.text, number], "description": doc }),
+        Err(_) => json!({ "const": word.text, "description": doc }),
+    }
+}
+
+fn path() -> Value {
+    json!({ "type": "string", "pattern": "^/" })
+}
+
+fn one_or_more(one: &Value) -> Value {
+    json!({ "anyOf": [one, { "type": "array", "minItems": 1, "items": one }] })
 }
 
 /// An address, or what `more` adds as a further branch of the pattern.

@@ -2,6 +2,7 @@
 //! value that cannot be wrong or says what is wrong and how to write it; none looks at anything but its text.
 
 pub(crate) mod admission;
+pub(crate) mod names;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -291,7 +292,9 @@ pub(crate) fn access_log(text: &str) -> Result<AccessLog, Wrong> {
     match text {
         "stdout" => Ok(AccessLog::Stdout),
         "off" => Ok(AccessLog::Off),
-        _ if text.starts_with('/') => path(text, PATH_MAX).map(AccessLog::File),
+        _ if text.starts_with('/') => {
+            path(text, PATH_MAX, "/var/log/access.log").map(AccessLog::File)
+        }
         _ => {
             let mut wrong = Wrong::new(
                 format!("{} is not a place for the access log", shown(text)),
@@ -307,7 +310,43 @@ pub(crate) fn access_log(text: &str) -> Result<AccessLog, Wrong> {
 
 /// The absolute path of a unix socket, short enough for the kernel.
 pub(crate) fn socket_path(text: &str) -> Result<PathBuf, Wrong> {
-    path(text, SUN_PATH_MAX)
+    path(text, SUN_PATH_MAX, "/run/x.sock")
+}
+
+/// The absolute path of a file that is read. The text of a file in its place is not repeated: it may be a private key.
+pub(crate) fn file_path(text: &str) -> Result<PathBuf, Wrong> {
+    if text.trim_start().starts_with("-----BEGIN") {
+        return Err(Wrong::new(
+            "this is the text of a file",
+            "put it into a file, and write the absolute path of the file here",
+        ));
+    }
+    path(text, PATH_MAX, "/etc/ringgate/x.pem")
+}
+
+/// The absolute path of a folder, with or without a slash at its end.
+pub(crate) fn folder_path(text: &str) -> Result<PathBuf, Wrong> {
+    let bare = text.trim_end_matches('/');
+    match bare {
+        "" => file_path(text),
+        _ => file_path(bare),
+    }
+}
+
+/// `true` or `false`.
+pub(crate) fn boolean(text: &str, key: &Key) -> Result<bool, Wrong> {
+    match text {
+        "true" => return Ok(true),
+        "false" => return Ok(false),
+        _ => {}
+    }
+    let advice = match text.to_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" | "1" | "enabled" => "write `true`".to_owned(),
+        "false" | "no" | "off" | "n" | "0" | "disabled" => "write `false`".to_owned(),
+        _ => key.shape.expected(),
+    };
+    let what = format!("{} is not a value of `{}`", shown(text), key.name);
+    Err(Wrong::new(what, advice))
 }
 
 /// A name of a listener, pool or server; `whose` is that word.
@@ -323,7 +362,7 @@ pub(crate) fn name<'a>(text: &'a str, whose: &str) -> Result<&'a str, Wrong> {
     ))
 }
 
-fn path(text: &str, bytes_max: usize) -> Result<PathBuf, Wrong> {
+fn path(text: &str, bytes_max: usize, example: &str) -> Result<PathBuf, Wrong> {
     if !text.starts_with('/') {
         return Err(Wrong::new(
             format!("{} is not an absolute path", shown(text)),
@@ -333,7 +372,7 @@ fn path(text: &str, bytes_max: usize) -> Result<PathBuf, Wrong> {
     if text.contains('\0') || text.ends_with('/') {
         return Err(Wrong::new(
             format!("{} cannot be the path of a file", shown(text)),
-            "expected a path such as /run/x.sock",
+            format!("expected a path such as {example}"),
         ));
     }
     if text.len() > bytes_max {

@@ -56,7 +56,7 @@ fn the_shortest_file_has_every_default() {
         (timeouts.connect, timeouts.idle, timeouts.half_closed),
         (secs(3), secs(300), secs(30))
     );
-    let pool = plan.pool(plan.listeners[0].pool);
+    let pool = plan.pool(plan.listeners[0].pool.unwrap());
     assert_eq!(pool.name, "db");
     assert_eq!(pool.balance, Balance::RoundRobin);
     let server = Server {
@@ -71,6 +71,7 @@ fn the_shortest_file_has_every_default() {
         rise: 2,
         fall: 3,
         port: HealthPort::Server,
+        tls: false,
     };
     assert_eq!(pool.health, Health::Connect(check));
 }
@@ -113,8 +114,8 @@ fn words_and_names_may_look_like_other_things() {
         .map(|listener| listener.name.as_str())
         .collect();
     assert_eq!(names, ["no", "-"]);
-    assert_eq!(plan.pool(plan.listeners[0].pool).name, "1.5");
-    assert_eq!(plan.pool(plan.listeners[1].pool).name, "null");
+    assert_eq!(plan.pool(plan.listeners[0].pool.unwrap()).name, "1.5");
+    assert_eq!(plan.pool(plan.listeners[1].pool.unwrap()).name, "null");
 }
 
 #[test]
@@ -249,7 +250,7 @@ fn a_pool_wins_over_a_listener_and_that_over_the_process() {
     let plan = plan(text);
     let check = |listener: usize, expected: [u64; 3]| {
         let listener = &plan.listeners[listener];
-        let timeouts = Plan::timeouts_between(listener, plan.pool(listener.pool));
+        let timeouts = Plan::timeouts_between(listener, plan.pool(listener.pool.unwrap()));
         assert_eq!(
             [timeouts.connect, timeouts.idle, timeouts.half_closed],
             expected.map(secs),
@@ -438,7 +439,7 @@ fn a_first_byte_is_waited_for_as_the_pool_the_listener_or_the_process_says() {
         );
         let plan = plan(&text);
         let listener = &plan.listeners[0];
-        let timeouts = Plan::timeouts_between(listener, plan.pool(listener.pool));
+        let timeouts = Plan::timeouts_between(listener, plan.pool(listener.pool.unwrap()));
         assert_eq!(timeouts.first_byte, expected);
     };
     check("", "", "", secs(30));

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use super::fields::{Decoder, Fields};
+use super::lists;
 use crate::key::{Key, Shape};
 use crate::keys;
-use crate::node::{Node, Value};
+use crate::node::Value;
 use crate::place::Place;
 use crate::plan::{Access, ListenerLimits, Network, PerClient};
 use crate::value::{self, admission};
@@ -17,8 +18,8 @@ type Networks = Vec<(Network, Place)>;
 pub(super) fn access(decoder: &mut Decoder<'_, '_>, listener: &Fields<'_>) -> Option<Access> {
     let node = listener.get(&keys::ACCESS_KEY)?;
     let fields = decoder.fields(node, &keys::ACCESS, node.place);
-    let allow = networks(decoder, &fields, &keys::ACCESS_ALLOW);
-    let deny = networks(decoder, &fields, &keys::ACCESS_DENY);
+    let allow = lists::networks(decoder, &fields, &keys::ACCESS_ALLOW);
+    let deny = lists::networks(decoder, &fields, &keys::ACCESS_DENY);
     if allow.is_none() && deny.is_none() && matches!(node.value, Value::Nothing | Value::Block(_)) {
         decoder.mistake(
             node.place,
@@ -33,49 +34,6 @@ pub(super) fn access(decoder: &mut Decoder<'_, '_>, listener: &Fields<'_>) -> Op
         allow: bare(allow),
         deny: bare(deny),
     })
-}
-
-/// The networks of a list; `None` when it is not set. A list without any would say the opposite of what it seems to.
-fn networks(
-    decoder: &mut Decoder<'_, '_>,
-    fields: &Fields<'_>,
-    key: &'static Key,
-) -> Option<Networks> {
-    let node = fields.get(key)?;
-    let nodes = match &node.value {
-        Value::List(items) if !items.is_empty() => items.as_slice(),
-        Value::Scalar(_) => std::slice::from_ref(node),
-        Value::List(_) | Value::Nothing => {
-            let what = format!("`{}` names no network", key.name);
-            decoder.mistake(node.place, what, [key.shape.expected()]);
-            return Some(Vec::new());
-        }
-        Value::Block(_) => {
-            let what = format!("`{}` is {}", key.name, node.kind());
-            decoder.mistake(node.place, what, [key.shape.expected()]);
-            return Some(Vec::new());
-        }
-    };
-    Some(
-        nodes
-            .iter()
-            .filter_map(|node| network(decoder, node, key))
-            .collect(),
-    )
-}
-
-fn network(
-    decoder: &mut Decoder<'_, '_>,
-    node: &Node,
-    key: &'static Key,
-) -> Option<(Network, Place)> {
-    let Value::Scalar(text) = &node.value else {
-        let what = format!("a network in `{}` is {}", key.name, node.kind());
-        decoder.mistake(node.place, what, [key.shape.expected()]);
-        return None;
-    };
-    let network = decoder.parsed(node.place, admission::network(text, key))?;
-    Some((network, node.place))
 }
 
 /// Notes every network that is listed a second time, in its list or in the other.

@@ -6,19 +6,21 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::fields::Decoder;
-use super::listeners::Bound;
+use super::listeners::{Bound, Listeners};
 use super::pools::Pools;
 use crate::plan::{Address, Bind, PoolIndex};
 
 /// Notes every server at whose address a listener of its pool accepts.
-pub(super) fn check(decoder: &mut Decoder<'_, '_>, bound: &[Bound], pools: &Pools<'_>) {
-    let listening: HashMap<&Bind, &Bound> = bound.iter().map(|each| (&each.bind, each)).collect();
+pub(super) fn check(decoder: &mut Decoder<'_, '_>, listeners: &Listeners, pools: &Pools<'_>) {
+    let bound = listeners.bound.iter().map(|each| (&each.bind, each));
+    let listening: HashMap<&Bind, &Bound> = bound.collect();
+    let serves = |index, bound: &&&Bound| listeners.pools[bound.listener].contains(&index);
     for (index, (pool, places)) in pools.pools.iter().zip(&pools.places).enumerate() {
         for (server, place) in pool.servers.iter().zip(places) {
             let reached = reached_by(&server.address)
                 .iter()
                 .find_map(|bind| listening.get(bind));
-            let Some(reached) = reached.filter(|bound| bound.pool == Some(PoolIndex(index))) else {
+            let Some(reached) = reached.filter(|bound| serves(PoolIndex(index), bound)) else {
                 continue;
             };
             if decoder.is_full() {

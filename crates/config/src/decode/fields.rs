@@ -15,7 +15,7 @@ use crate::yaml::{FIRST_KEY, NO_MAPPING};
 /// The walk through one document.
 pub(super) struct Decoder<'m, 's> {
     mistakes: &'m mut Collector<'s>,
-    found_any: bool,
+    found: usize,
 }
 
 /// The known keys that a block sets.
@@ -23,6 +23,8 @@ pub(super) struct Fields<'n> {
     /// What a mistake about the whole block points at.
     pub(super) place: Place,
     set: Vec<(&'static Key, &'n Node)>,
+    /// The keys that were probably meant by unknown ones.
+    meant: Vec<&'static str>,
 }
 
 impl<'n> Fields<'n> {
@@ -31,7 +33,13 @@ impl<'n> Fields<'n> {
         Self {
             place,
             set: Vec::new(),
+            meant: Vec::new(),
         }
+    }
+
+    /// Whether `key` is set, or was meant by an unknown key, which is noted.
+    pub(super) fn mentions(&self, key: &'static Key) -> bool {
+        self.get(key).is_some() || self.meant.contains(&key.name)
     }
 
     /// The value of `key`, when the block sets it.
@@ -46,15 +54,12 @@ impl<'n> Fields<'n> {
 impl<'m, 's> Decoder<'m, 's> {
     /// A walk whose mistakes go to `mistakes`.
     pub(super) fn new(mistakes: &'m mut Collector<'s>) -> Self {
-        Self {
-            mistakes,
-            found_any: false,
-        }
+        Self { mistakes, found: 0 }
     }
 
-    /// Whether this walk found a mistake.
-    pub(super) fn found_any(&self) -> bool {
-        self.found_any
+    /// How many mistakes this walk found up to now.
+    pub(super) fn found(&self) -> usize {
+        self.found
     }
 
     /// Whether further mistakes are only counted.
@@ -74,7 +79,7 @@ impl<'m, 's> Decoder<'m, 's> {
         what: impl Into<String>,
         advice: impl IntoIterator<Item = impl Into<String>>,
     ) {
-        self.found_any = true;
+        self.found += 1;
         self.mistakes.add(Finding::new(place, what, advice));
     }
 
@@ -116,11 +121,10 @@ impl<'m, 's> Decoder<'m, 's> {
             }
         };
         let mut fields = Fields::none(place);
-        let mut meant = Vec::new();
         for entry in entries {
             match block.keys.iter().find(|key| key.name == entry.key) {
                 Some(key) => fields.set.push((key, &entry.node)),
-                None => meant.extend(self.unknown_key(entry, block)),
+                None => fields.meant.extend(self.unknown_key(entry, block)),
             }
         }
         for key in block
@@ -128,7 +132,7 @@ impl<'m, 's> Decoder<'m, 's> {
             .iter()
             .filter(|key| matches!(key.absent, Absent::Mistake))
         {
-            if fields.get(key).is_none() && !meant.contains(&key.name) {
+            if !fields.mentions(key) {
                 let what = format!("the {} has no `{}`", block.what, key.name);
                 self.mistake(
                     place,
@@ -273,6 +277,18 @@ impl<'m, 's> Decoder<'m, 's> {
         from_word: fn(&str) -> Option<T>,
     ) -> T {
         self.or_default(fields, key, |text, key| {
+            from_word(text).ok_or_else(|| value::no_word(text, key))
+        })
+    }
+
+    /// One of a list of words, when it is set.
+    pub(super) fn word_if_set<T>(
+        &mut self,
+        fields: &Fields<'_>,
+        key: &'static Key,
+        from_word: fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.if_set(fields, key, |text, key| {
             from_word(text).ok_or_else(|| value::no_word(text, key))
         })
     }

@@ -1,31 +1,32 @@
-//! The listeners: where they accept and which pool serves them. It never looks into a pool.
+//! The listeners: where they accept and which pools serve them. It never looks into a pool.
+
+use std::collections::HashSet;
 
 use super::admission;
 use super::fields::{Decoder, Fields};
-use super::pools::PoolNames;
+use super::pool_names::PoolNames;
+use super::{proxy, routes, tls};
 use crate::keys;
-use crate::near::nearest;
 use crate::node::{Node, Value};
 use crate::place::Place;
 use crate::plan::{Bind, Listener, PoolIndex, TimeoutOverrides, Timeouts};
-use crate::value::{self, shown};
-
-/// A mistake lists at most this many pools.
-const LISTED_MAX: usize = 12;
+use crate::value;
 
 /// What the file says about listeners.
 pub(super) struct Listeners {
     pub(super) listeners: Vec<Listener>,
     /// Every address that one of them accepts on, also of those with mistakes.
     pub(super) bound: Vec<Bound>,
+    /// Where the connections of each listener may go, also of those with mistakes.
+    pub(super) pools: Vec<HashSet<PoolIndex>>,
 }
 
 /// An address that a listener accepts on.
 pub(super) struct Bound {
     pub(super) bind: Bind,
     pub(super) place: Place,
-    /// Where its connections go; `None` after a mistake.
-    pub(super) pool: Option<PoolIndex>,
+    /// The listener, as an index into [`Listeners::pools`].
+    pub(super) listener: usize,
 }
 
 /// Reads all listeners; `process` are the timeouts that hold where a listener sets none.
@@ -38,28 +39,37 @@ pub(super) fn decode(
     let mut all = Listeners {
         listeners: Vec::new(),
         bound: Vec::new(),
+        pools: Vec::new(),
     };
     for (name, place, node) in decoder.named(top, &keys::LISTENERS, "listener") {
         let fields = decoder.fields(node, &keys::LISTENER, place);
         let binds = binds(decoder, &fields);
-        let pool = pool(decoder, &fields, pools);
-        let access = admission::access(decoder, &fields);
-        let limits = admission::limits(decoder, &fields);
-        let timeouts = process.overlaid(&overrides(decoder, &fields));
-        if let Some(pool) = pool {
-            all.listeners.push(Listener {
-                name: name.to_owned(),
-                binds: binds.iter().map(|(bind, _)| bind.clone()).collect(),
-                pool: Some(pool),
-                routes: Vec::new(),
-                access,
-                proxy_protocol: None,
-                tls: None,
-                limits,
-                timeouts,
-            });
+        let pool = pools.named_by(decoder, &fields, &keys::LISTENER_POOL);
+        let routes::Routes {
+            routes,
+            pools: routed,
+        } = routes::decode(decoder, &fields, pools);
+        if matches!(node.value, Value::Nothing | Value::Block(_)) {
+            leads_somewhere(decoder, &fields);
         }
-        let bound = |(bind, place)| Bound { bind, place, pool };
+        all.listeners.push(Listener {
+            name: name.to_owned(),
+            binds: binds.iter().map(|(bind, _)| bind.clone()).collect(),
+            pool,
+            routes,
+            tls: tls::decode(decoder, &fields),
+            proxy_protocol: proxy::decode(decoder, &fields, &binds),
+            access: admission::access(decoder, &fields),
+            limits: admission::limits(decoder, &fields),
+            timeouts: process.overlaid(&overrides(decoder, &fields)),
+        });
+        let listener = all.pools.len();
+        all.pools.push(routed.into_iter().chain(pool).collect());
+        let bound = |(bind, place)| Bound {
+            bind,
+            place,
+            listener,
+        };
         all.bound.extend(binds.into_iter().map(bound));
     }
     all
@@ -92,34 +102,16 @@ fn bind(decoder: &mut Decoder<'_, '_>, node: &Node) -> Option<(Bind, Place)> {
     Some((decoder.parsed(node.place, value::bind(text))?, node.place))
 }
 
-fn pool(
-    decoder: &mut Decoder<'_, '_>,
-    fields: &Fields<'_>,
-    pools: &PoolNames<'_>,
-) -> Option<PoolIndex> {
-    let node = fields.get(&keys::LISTENER_POOL)?;
-    let name = decoder.scalar(node, &keys::LISTENER_POOL)?;
-    let index = pools.index.get(name).copied();
-    if index.is_none() && !pools.in_order.is_empty() {
-        dangling(decoder, node.place, name, pools);
+/// Notes that the listener says of no connection where it goes.
+fn leads_somewhere(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>) {
+    if fields.mentions(&keys::LISTENER_POOL) || fields.mentions(&keys::ROUTES) {
+        return;
     }
-    index
-}
-
-fn dangling(decoder: &mut Decoder<'_, '_>, place: Place, name: &str, pools: &PoolNames<'_>) {
-    if decoder.is_full() {
-        return decoder.mistake(place, "no pool has this name", [""; 0]);
-    }
-    let listed: Vec<&str> = pools.in_order.iter().take(LISTED_MAX).copied().collect();
-    let more = match pools.in_order.len() - listed.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let mut advice = vec![format!("expected one of: {}{more}", listed.join(", "))];
-    if let Some(near) = nearest(name, pools.in_order.iter().copied()) {
-        advice.push(format!("did you mean `{near}`?"));
-    }
-    decoder.mistake(place, format!("no pool is called {}", shown(name)), advice);
+    let advice = [
+        format!("expected `pool`: {}", keys::LISTENER_POOL.shape.form()),
+        "or `routes`, to choose a pool for each connection".to_owned(),
+    ];
+    decoder.mistake(fields.place, "the listener has no `pool`", advice);
 }
 
 fn overrides(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>) -> TimeoutOverrides {
@@ -130,7 +122,7 @@ fn overrides(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>) -> TimeoutOverr
     );
     TimeoutOverrides {
         connect: decoder.duration_if_set(&timeouts, &keys::LISTENER_CONNECT),
-        handshake: None,
+        handshake: decoder.duration_if_set(&timeouts, &keys::LISTENER_HANDSHAKE),
         first_byte: decoder.duration_if_set(&timeouts, &keys::LISTENER_FIRST_BYTE),
         idle: decoder.duration_if_set(&timeouts, &keys::LISTENER_IDLE),
         half_closed: decoder.duration_if_set(&timeouts, &keys::LISTENER_HALF_CLOSED),

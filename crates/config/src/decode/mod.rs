@@ -5,11 +5,19 @@ mod admission;
 mod circle;
 mod fields;
 mod listeners;
+mod lists;
 mod overlap;
+mod pool_names;
 mod pools;
 mod process;
+mod proxy;
+mod routes;
+mod server_tls;
+mod shadow;
+mod tls;
 
 pub(crate) use self::pools::SERVERS_MAX;
+pub(crate) use self::routes::ROUTES_MAX;
 use crate::mistakes::Collector;
 use crate::node::Node;
 use crate::plan::Plan;
@@ -22,8 +30,8 @@ pub(crate) fn decode(root: &Node, mistakes: &mut Collector<'_>) -> Option<Plan> 
     let pools = pools::decode(&mut decoder, &top);
     let listeners = listeners::decode(&mut decoder, &top, &pools.names, process.timeouts);
     overlap::check(&mut decoder, &listeners.bound, &process.doors);
-    circle::check(&mut decoder, &listeners.bound, &pools);
-    if decoder.found_any() {
+    circle::check(&mut decoder, &listeners, &pools);
+    if decoder.found() > 0 {
         return None;
     }
     Some(Plan {

@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::num::NonZeroU16;
 
 use super::fields::{Decoder, Fields};
+use super::pool_names::PoolNames;
+use super::server_tls;
 use crate::key::Shape;
 use crate::keys;
 use crate::node::{Node, Value};
 use crate::place::Place;
 use crate::plan::{
-    Address, Balance, Health, HealthCheck, HealthPort, Pool, PoolIndex, Server, TimeoutOverrides,
+    Address, Balance, Health, HealthCheck, HealthPort, Pool, PoolIndex, ProxyVersion, Server,
+    TimeoutOverrides,
 };
 use crate::value::{self, duration_text, shown};
 
@@ -22,15 +25,6 @@ pub(super) struct Pools<'n> {
     /// Where the address of each server stands, in the order of `pools` and their servers.
     pub(super) places: Vec<Vec<Place>>,
     pub(super) names: PoolNames<'n>,
-}
-
-/// Every pool that the file names, also those with mistakes.
-#[derive(Default)]
-pub(super) struct PoolNames<'n> {
-    /// In the order of the file.
-    pub(super) in_order: Vec<&'n str>,
-    /// Where each is in that order.
-    pub(super) index: HashMap<&'n str, PoolIndex>,
 }
 
 /// Reads all pools.
@@ -79,21 +73,22 @@ fn pool(
         }
     };
     let (members, places): (Vec<Server>, Vec<Place>) = members.into_iter().unzip();
+    let tls = server_tls::decode(decoder, &fields, &members, &places);
     let timeouts = decoder.block(&fields, &keys::POOL_TIMEOUTS_KEY, &keys::POOL_TIMEOUTS);
     let pool = Pool {
         name: name.to_owned(),
         balance: decoder.word(&fields, &keys::BALANCE, Balance::from_word),
-        health: health(decoder, &fields, &members),
+        health: health(decoder, &fields, &members, tls.is_some()),
         servers: members,
         timeouts: TimeoutOverrides {
             connect: decoder.duration_if_set(&timeouts, &keys::POOL_CONNECT),
-            handshake: None,
+            handshake: decoder.duration_if_set(&timeouts, &keys::POOL_HANDSHAKE),
             first_byte: decoder.duration_if_set(&timeouts, &keys::POOL_FIRST_BYTE),
             idle: decoder.duration_if_set(&timeouts, &keys::POOL_IDLE),
             half_closed: decoder.duration_if_set(&timeouts, &keys::POOL_HALF_CLOSED),
         },
-        tls: None,
-        proxy_protocol: None,
+        tls,
+        proxy_protocol: decoder.word_if_set(&fields, &keys::SEND_PROXY, ProxyVersion::from_word),
     };
     (pool, places)
 }
@@ -222,9 +217,16 @@ fn server(decoder: &mut Decoder<'_, '_>, node: &Node) -> Option<Member> {
     })
 }
 
-fn health(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>, servers: &[Server]) -> Health {
+/// How the servers are watched; `encrypted` is whether connections to them are.
+fn health(
+    decoder: &mut Decoder<'_, '_>,
+    fields: &Fields<'_>,
+    servers: &[Server],
+    encrypted: bool,
+) -> Health {
     let Some(node) = fields.get(&keys::HEALTH_KEY) else {
-        return Health::Connect(health_check(decoder, &Fields::none(fields.place), servers));
+        let none = Fields::none(fields.place);
+        return Health::Connect(health_check(decoder, &none, servers, encrypted));
     };
     match &node.value {
         Value::Scalar(text) if text == "off" => Health::Off,
@@ -240,7 +242,7 @@ fn health(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>, servers: &[Server]
         }
         _ => {
             let fields = decoder.fields(node, &keys::HEALTH, node.place);
-            Health::Connect(health_check(decoder, &fields, servers))
+            Health::Connect(health_check(decoder, &fields, servers, encrypted))
         }
     }
 }
@@ -249,6 +251,7 @@ fn health_check(
     decoder: &mut Decoder<'_, '_>,
     fields: &Fields<'_>,
     servers: &[Server],
+    encrypted: bool,
 ) -> HealthCheck {
     let interval_set = decoder.duration_if_set(fields, &keys::HEALTH_INTERVAL);
     let interval =
@@ -275,7 +278,9 @@ fn health_check(
         rise: decoder.or_default(fields, &keys::HEALTH_RISE, value::integer),
         fall: decoder.or_default(fields, &keys::HEALTH_FALL, value::integer),
         port: health_port(decoder, fields, servers),
-        tls: false,
+        tls: decoder
+            .if_set(fields, &keys::HEALTH_TLS, value::boolean)
+            .unwrap_or(encrypted),
     }
 }
 

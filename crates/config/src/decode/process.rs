@@ -40,7 +40,7 @@ pub(super) fn decode(decoder: &mut Decoder<'_, '_>, top: &Fields<'_>) -> Process
         limits: limits(decoder, top),
         timeouts: Timeouts {
             connect: decoder.duration(&timeouts, &keys::CONNECT),
-            handshake: Duration::from_secs(10),
+            handshake: decoder.duration(&timeouts, &keys::HANDSHAKE),
             first_byte: decoder.duration(&timeouts, &keys::FIRST_BYTE),
             idle: decoder.duration(&timeouts, &keys::IDLE),
             half_closed: decoder.duration(&timeouts, &keys::HALF_CLOSED),
@@ -77,8 +77,9 @@ fn log(decoder: &mut Decoder<'_, '_>, top: &Fields<'_>) -> Log {
 fn limits(decoder: &mut Decoder<'_, '_>, top: &Fields<'_>) -> Limits {
     let fields = decoder.block(top, &keys::LIMITS_KEY, &keys::LIMITS);
     let connections = decoder.or_default(&fields, &keys::LIMIT_CONNECTIONS, value::auto_or_integer);
+    let handshakes = decoder.or_default(&fields, &keys::LIMIT_HANDSHAKES, value::auto_or_integer);
     Limits {
         connections: connections.map_or(ConnectionLimit::Auto, ConnectionLimit::Exactly),
-        handshakes: std::num::NonZeroU32::new(100).expect("not zero"),
+        handshakes: handshakes.unwrap_or(keys::HANDSHAKES_AUTO),
     }
 }

@@ -92,6 +92,16 @@ pub struct Route {
     pub passthrough: bool,
 }
 
+impl Route {
+    /// Its name where the file gives none: its first condition, as the file writes it.
+    pub(crate) fn first_condition(&self) -> String {
+        let sni = self.sni.first().map(NamePattern::to_string);
+        sni.or_else(|| self.alpn.first().cloned())
+            .or_else(|| self.client.first().map(Network::to_string))
+            .unwrap_or_default()
+    }
+}
+
 /// A name, or all names under one. In lower case, without a dot at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum NamePattern {
