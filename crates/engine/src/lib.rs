@@ -11,6 +11,7 @@ pub mod clients;
 mod connection;
 pub mod counters;
 mod dial;
+pub mod hello;
 pub mod listen;
 pub mod log;
 pub mod rate;
