@@ -14,6 +14,7 @@ mod dial;
 pub mod hello;
 pub mod listen;
 pub mod log;
+pub mod proxy_protocol;
 pub mod rate;
 pub mod reason;
 mod relay;
