@@ -93,6 +93,7 @@ fn pool(number: u16) -> Pool {
     };
     let members: Vec<Member> = (0..SERVERS).map(member).collect();
     Pool {
+        id: PoolId(number),
         name: format!("pool-{number}").into(),
         table: Table::new(Algorithm::RoundRobin, &members),
         servers: (0..SERVERS)

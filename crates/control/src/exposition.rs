@@ -27,40 +27,38 @@ impl Reading {
     }
 }
 
-/// Appends a family of histograms whose only label is `pool`.
+/// Appends a family of histograms, each with a pool's name as its only label or with none.
 ///
 /// Pool names need no escaping: the configuration allows `A-Z a-z 0-9 _ . -` in them.
-pub(crate) fn write_pool_histograms<'a>(
+pub(crate) fn write_histograms<'a>(
     page: &mut String,
     name: &str,
     help: &str,
-    readings: impl Iterator<Item = (&'a str, Reading)>,
+    readings: impl IntoIterator<Item = (Option<&'a str>, Reading)>,
 ) {
     const NANOS_PER_SECOND: f64 = 1e9;
     let mut lines = format!("# HELP {name} {help}\n# TYPE {name} histogram\n");
     for (pool, reading) in readings {
+        let (own, all) = match pool {
+            Some(pool) => (format!("pool=\"{pool}\","), format!("{{pool=\"{pool}\"}}")),
+            None => (String::new(), String::new()),
+        };
         let mut passed = 0;
         for (bound, count) in SECONDS_BOUNDS.iter().zip(reading.counts) {
             passed += count;
             line(
                 &mut lines,
-                format_args!("{name}_bucket{{pool=\"{pool}\",le=\"{bound}\"}} {passed}"),
+                format_args!("{name}_bucket{{{own}le=\"{bound}\"}} {passed}"),
             );
         }
         let total: u64 = reading.counts.iter().sum();
         line(
             &mut lines,
-            format_args!("{name}_bucket{{pool=\"{pool}\",le=\"+Inf\"}} {total}"),
+            format_args!("{name}_bucket{{{own}le=\"+Inf\"}} {total}"),
         );
         let sum = reading.nanos as f64 / NANOS_PER_SECOND;
-        line(
-            &mut lines,
-            format_args!("{name}_sum{{pool=\"{pool}\"}} {sum}"),
-        );
-        line(
-            &mut lines,
-            format_args!("{name}_count{{pool=\"{pool}\"}} {total}"),
-        );
+        line(&mut lines, format_args!("{name}_sum{all} {sum}"));
+        line(&mut lines, format_args!("{name}_count{all} {total}"));
     }
     page.push_str(&lines);
 }
@@ -92,11 +90,11 @@ mod tests {
         histograms[1].record(Duration::from_micros(100));
         histograms[1].record(Duration::from_secs(7200));
         let mut page = String::new();
-        write_pool_histograms(
+        write_histograms(
             &mut page,
             "x_seconds",
             "Help.",
-            [("p", Reading::of(&histograms))].into_iter(),
+            [(Some("p"), Reading::of(&histograms))],
         );
         let has = |line: &str| assert!(page.lines().any(|found| found == line), "{line} in {page}");
         has("# HELP x_seconds Help.");
@@ -112,8 +110,8 @@ mod tests {
     #[test]
     fn nothing_recorded_is_a_row_of_zeros() {
         let mut page = String::new();
-        let readings = [("p", Reading::of(&[Histogram::default()]))];
-        write_pool_histograms(&mut page, "x", "Help.", readings.into_iter());
+        let readings = [(Some("p"), Reading::of(&[Histogram::default()]))];
+        write_histograms(&mut page, "x", "Help.", readings);
         assert!(
             page.lines().skip(2).all(|line| line.ends_with(" 0")),
             "{page}"

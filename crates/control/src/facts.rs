@@ -80,7 +80,8 @@ impl Facts {
                 .pools
                 .iter()
                 .zip(&pools)
-                .map(|(pool, facts)| first_pool(pool, facts, workers))
+                .enumerate()
+                .map(|(index, (pool, facts))| first_pool(PoolId(id(index)), pool, facts, workers))
                 .collect(),
             connections_max,
             handshakes_max: plan.limits.handshakes.get(),
@@ -233,7 +234,7 @@ fn first_listener(
     })
 }
 
-fn first_pool(pool: &config::Pool, facts: &PoolFacts, workers: usize) -> Arc<Pool> {
+fn first_pool(id: PoolId, pool: &config::Pool, facts: &PoolFacts, workers: usize) -> Arc<Pool> {
     let servers = pool.servers.iter().map(|server| {
         Arc::new(Server {
             name: server.name.as_str().into(),
@@ -243,6 +244,7 @@ fn first_pool(pool: &config::Pool, facts: &PoolFacts, workers: usize) -> Arc<Poo
         })
     });
     Arc::new(Pool {
+        id,
         name: pool.name.as_str().into(),
         table: facts.table(),
         servers: servers.collect(),

@@ -7,14 +7,15 @@ use metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recor
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use ringgate_engine::reason::{ClosedBy, Reason};
 use ringgate_engine::snapshot::{Listener, Pool, Server, Shared, Snapshot};
+use ringgate_engine::tls::Failure;
 
 use crate::About;
-use crate::exposition::{Reading, write_pool_histograms};
+use crate::exposition::{Reading, write_histograms};
 use crate::facts::{Facts, ServerFacts};
 use crate::footprint::Footprint;
 use crate::status::ServerState;
 
-const COUNTERS: [(&str, &str); 13] = [
+const COUNTERS: [(&str, &str); 14] = [
     (
         "ringgate_accept_pauses_total",
         "Times a worker paused accepting because descriptors or memory ran out.",
@@ -66,6 +67,10 @@ const COUNTERS: [(&str, &str); 13] = [
     (
         "ringgate_relay_bytes_total",
         "Bytes relayed in both directions, by the path they took.",
+    ),
+    (
+        "ringgate_tls_handshake_failures_total",
+        "TLS handshakes with clients that failed, by reason.",
     ),
 ];
 
@@ -176,7 +181,7 @@ impl Metrics {
             }
         });
         let mut page = in_order(&self.recorder.handle().render());
-        write_histograms(&mut page, &snapshot, sources.facts);
+        fold_histograms(&mut page, &snapshot, sources);
         self.footprint.write(&mut page);
         page
     }
@@ -192,6 +197,8 @@ fn fold_process(sources: &Sources<'_>) {
         .absolute(shared.workers.sum(|worker| &worker.copied_bytes));
     counter!("ringgate_relay_bytes_total", "path" => "splice")
         .absolute(shared.workers.sum(|worker| &worker.spliced_bytes));
+    counter!("ringgate_relay_bytes_total", "path" => "tls")
+        .absolute(shared.workers.sum(|worker| &worker.tls_bytes));
     for (number, worker) in shared.workers.iter().enumerate() {
         let label = [("worker", number.to_string())];
         gauge!("ringgate_worker_connections_active", &label).set(worker.active.get() as f64);
@@ -208,6 +215,12 @@ fn fold_listener(listener: &Listener) {
         .absolute(counters.sum(|worker| &worker.connections));
     gauge!("ringgate_listener_connections_active", "listener" => name())
         .set(counters.sum(|worker| &worker.active) as f64);
+    if listener.tls.is_some() {
+        for failure in Failure::ALL {
+            counter!("ringgate_tls_handshake_failures_total", "listener" => name(), "reason" => failure.word())
+                .absolute(counters.sum(|worker| &worker.handshake_failures[failure as usize]));
+        }
+    }
     for reason in Reason::ALL {
         let rejected = counters.sum(|worker| worker.rejected.of(reason));
         let may_happen =
@@ -270,48 +283,58 @@ fn label_text(text: &str) -> String {
     text.replace('\\', r"\\")
 }
 
-fn write_histograms(page: &mut String, snapshot: &Snapshot, facts: &Facts) {
+fn fold_histograms(page: &mut String, snapshot: &Snapshot, sources: &Sources<'_>) {
+    let Sources { facts, shared, .. } = sources;
     let pools = || snapshot.pools.iter();
-    write_pool_histograms(
+    write_histograms(
         page,
         "ringgate_pool_connect_seconds",
         "Time to connect to a server, of connects that succeeded.",
         pools().map(|pool| {
             (
-                &*pool.name,
+                Some(&*pool.name),
                 Reading::of(pool.counters.iter().map(|worker| &worker.connect)),
             )
         }),
     );
-    write_pool_histograms(
+    write_histograms(
         page,
         "ringgate_pool_first_byte_seconds",
         "Time from the connect to the server's first byte.",
         pools().map(|pool| {
             (
-                &*pool.name,
+                Some(&*pool.name),
                 Reading::of(pool.counters.iter().map(|worker| &worker.first_byte)),
             )
         }),
     );
-    write_pool_histograms(
+    write_histograms(
         page,
         "ringgate_pool_session_seconds",
         "Time from accepting a connection to its end.",
         pools().map(|pool| {
             (
-                &*pool.name,
+                Some(&*pool.name),
                 Reading::of(pool.counters.iter().map(|worker| &worker.session)),
             )
         }),
     );
-    write_pool_histograms(
+    write_histograms(
+        page,
+        "ringgate_tls_handshake_seconds",
+        "Time that a TLS handshake with a client took, of handshakes that succeeded.",
+        [(
+            None,
+            Reading::of(shared.workers.iter().map(|worker| &worker.handshake)),
+        )],
+    );
+    write_histograms(
         page,
         "ringgate_health_check_seconds",
         "Time that a check of a server took, failed checks included.",
         facts
             .pools(snapshot)
-            .map(|(pool, facts)| (&*pool.name, Reading::of([&facts.check_seconds]))),
+            .map(|(pool, facts)| (Some(&*pool.name), Reading::of([&facts.check_seconds]))),
     );
 }
 
