@@ -496,6 +496,8 @@ mod tests {
             }
         }
         let names = COUNTERS.iter().chain(&GAUGES).map(|(name, _)| *name);
+        // No listener of this process ends TLS.
+        let names = names.filter(|name| !name.starts_with("ringgate_tls_"));
         for name in names.chain(PROCESS) {
             assert!(
                 rows.iter().any(|row| row.split('{').next() == Some(name)),
