@@ -91,3 +91,38 @@ impl Drop for Waits<'_> {
         waiting.retain(|seat| !Rc::ptr_eq(seat, &self.seat));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Context;
+
+    use super::*;
+
+    #[test]
+    fn places_go_round_in_order_and_none_is_lost() {
+        let handshakes = Handshakes::default();
+        handshakes.set_max(2);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut enter = || Box::pin(handshakes.enter());
+        let (mut first, mut second) = (enter(), enter());
+        let (mut third, mut fourth, mut fifth) = (enter(), enter(), enter());
+        let Poll::Ready(first) = first.as_mut().poll(&mut context) else {
+            panic!("there is a place");
+        };
+        let second = second.as_mut().poll(&mut context);
+        for waiting in [&mut third, &mut fourth, &mut fifth] {
+            assert!(waiting.as_mut().poll(&mut context).is_pending());
+        }
+        drop(first);
+        // The third is called, and goes without its place: it is the fourth's.
+        drop(third);
+        let Poll::Ready(fourth) = fourth.as_mut().poll(&mut context) else {
+            panic!("it is its turn");
+        };
+        assert!(pin!(enter()).as_mut().poll(&mut context).is_pending());
+        drop(fifth);
+        drop((second, fourth));
+        assert_eq!(handshakes.open.get(), 0);
+    }
+}
