@@ -103,14 +103,18 @@ impl TlsClient {
     ///
     /// # Panics
     /// When the name is none.
-    pub fn over(&self, mut stream: TcpStream, name: &str) -> io::Result<TlsStream> {
+    pub fn over<S: Read + Write>(
+        &self,
+        mut stream: S,
+        name: &str,
+    ) -> io::Result<StreamOwned<ClientConnection, S>> {
         let name = ServerName::try_from(name.to_owned()).expect("a test writes a good name");
-        let mut connection = ClientConnection::new(Arc::new(self.config.clone()), name)
-            .expect("a good configuration");
+        let config = Arc::new(self.config.clone());
+        let mut connection = ClientConnection::new(config, name).expect("a good configuration");
+        // In TLS 1.3 the server's word on our certificate comes later, with the first bytes.
         while connection.is_handshaking() {
             connection.complete_io(&mut stream)?;
         }
-        // In TLS 1.3 the server's word on our certificate comes after our own end.
         Ok(StreamOwned::new(connection, stream))
     }
 }
