@@ -63,7 +63,8 @@ fn property(key: &Key) -> Value {
             };
             schema.insert("default".into(), default);
         }
-        if matches!(key.absent, Absent::Defaults) && schema.get("type") == Some(&json!("object")) {
+        let is_block = matches!(key.shape, Shape::Block(_));
+        if is_block && !schema.contains_key("required") {
             schema.insert("type".into(), json!(["object", "null"]));
         }
     }

@@ -12,12 +12,9 @@ use ringgate_config::{Override, load, parse};
 /// Far above what any of these texts takes, far below what a test run gives up on.
 const TIME_MAX: Duration = Duration::from_secs(20);
 
-fn good_file() -> String {
-    std::fs::read_to_string(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../config/examples/many-services.yaml"
-    ))
-    .unwrap()
+fn good_file(name: &str) -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/examples");
+    std::fs::read_to_string(format!("{folder}/{name}.yaml")).unwrap()
 }
 
 /// Reads `text` and prints what came out, within the time.
@@ -35,19 +32,22 @@ fn answer(what: &str, text: &str) {
 
 #[test]
 fn a_file_cut_off_anywhere_is_answered() {
-    let text = good_file();
-    for end in (0..=text.len()).filter(|end| text.is_char_boundary(*end)) {
-        answer("a cut", &text[..end]);
+    for name in ["many-services", "passthrough", "proxy-protocol"] {
+        let text = good_file(name);
+        for end in (0..=text.len()).filter(|end| text.is_char_boundary(*end)) {
+            answer("a cut", &text[..end]);
+        }
     }
 }
 
 #[test]
 fn a_file_with_random_bytes_in_it_is_answered() {
-    let good = good_file().into_bytes();
+    let good =
+        ["many-services", "passthrough", "proxy-protocol"].map(|name| good_file(name).into_bytes());
     let interesting = b"\0\t\n\r \"#%&'*,-:<>?@[]{}|!~`0a\xc3\xbc";
     for seed in 1..=3000_u64 {
         let mut random = Random(seed);
-        let mut bytes = good.clone();
+        let mut bytes = good[random.below(good.len())].clone();
         for _ in 0..=random.below(4) {
             let at = random.below(bytes.len());
             match random.below(3) {
@@ -122,6 +122,30 @@ fn a_file_made_to_exhaust_is_answered() {
     answer(
         "dangling pools",
         &format!("listeners:\n{dangling}pools:\n{pools}"),
+    );
+    let routes = |conditions: fn(usize) -> String| {
+        let routes = (0..4096).map(|n| format!("    - {{ pool: p, {} }}\n", conditions(n)));
+        let routes: String = routes.collect();
+        format!(
+            "listeners:\n  a:\n    bind: \":80\"\n    routes:\n{routes}pools: {{ p: [10.0.0.1:80] }}\n"
+        )
+    };
+    let shared = |n: usize| {
+        let shared: String = (0..60).map(|host| format!("{host}.test, ")).collect();
+        format!("sni: [{shared}{n}.test]")
+    };
+    answer("routes that share names", &routes(shared));
+    answer(
+        "routes that share a name",
+        &routes(|n| format!("sni: a.test, client: \"{n:x}::/16\"")),
+    );
+    answer(
+        "routes that never match",
+        &routes(|_| "sni: a.test".to_owned()),
+    );
+    answer(
+        "routes of many labels",
+        &routes(|n| format!("sni: {}{n}.test", "a.".repeat(120))),
     );
     let mut bomb = "a0: &a0 [x, x]\n".to_owned();
     (1..60).for_each(|n| bomb.push_str(&format!("a{n}: &a{n} [*a{0}, *a{0}]\n", n - 1)));

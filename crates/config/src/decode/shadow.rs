@@ -21,14 +21,24 @@ pub(super) fn check(decoder: &mut Decoder<'_, '_>, routes: &[(Route, Place)]) {
                 let (first, first_place) = &routes[first];
                 let at = decoder.describe(*first_place);
                 let what = format!("the route `{}` never matches", route.name);
-                let advice = format!("`{}` at {at} takes all that it would", first.name);
-                let advice = [advice, "put the narrower route first".to_owned()];
+                let way_out = match same_conditions(first, route) {
+                    true => "leave one of the two out",
+                    false => "put the narrower route first",
+                };
+                let advice = [
+                    format!("`{}` at {at} takes all that it would", first.name),
+                    way_out.to_owned(),
+                ];
                 decoder.mistake(*place, what, advice);
             }
             None => {}
         }
         earlier.add(route);
     }
+}
+
+fn same_conditions(a: &Route, b: &Route) -> bool {
+    (&a.sni, &a.alpn, &a.client) == (&b.sni, &b.alpn, &b.client)
 }
 
 /// The routes up to here, by their conditions.
@@ -68,17 +78,25 @@ impl Earlier {
     /// The first route that matches whatever `route` does: of each of its conditions, it has none of that kind, or one
     /// with something as wide for every item.
     fn one_that_covers(&self, route: &Route) -> Option<usize> {
-        let mut left = Left {
-            passed: vec![0; self.count],
-            tests: 0,
-        };
-        let covers = left.narrow(&self.client, &route.client, wider_networks)
-            && left.narrow(&self.sni, &route.sni, wider_patterns)
-            && left.narrow(&self.alpn, &route.alpn, |protocol| vec![protocol.clone()]);
-        if !covers {
-            return None;
+        let mut tests = self.client.tests(&route.client, wider_networks);
+        tests.extend(self.sni.tests(&route.sni, wider_patterns));
+        tests.extend(self.alpn.tests(&route.alpn, |alpn| vec![alpn.clone()]));
+        // The hardest test first: most routes have little in common, and fall at once.
+        tests.sort_by_key(|lists| lists.iter().map(|list| list.len()).sum::<usize>());
+        let mut passed = vec![0; self.count];
+        for (before, lists) in tests.iter().enumerate() {
+            let mut any = false;
+            for route in lists.iter().copied().flatten() {
+                if passed[*route] == before {
+                    passed[*route] += 1;
+                    any = true;
+                }
+            }
+            if !any {
+                return None;
+            }
         }
-        left.passed.iter().position(|passed| *passed == left.tests)
+        passed.iter().position(|passed| *passed == tests.len())
     }
 }
 
@@ -91,44 +109,19 @@ impl<T: Clone + Eq + Hash> Having<T> {
             self.item.entry(item.clone()).or_default().push(route);
         }
     }
-}
 
-/// The routes that passed every test up to now. The time it takes grows with the routes that share an item, not with
-/// all pairs of routes.
-struct Left {
-    /// How many tests each route passed; one that failed a test passes none after it.
-    passed: Vec<usize>,
-    tests: usize,
-}
-
-impl Left {
-    /// Keeps the routes that have something as wide for each of `items`; `false` when none is left.
-    fn narrow<T: Eq + Hash>(
-        &mut self,
-        having: &Having<T>,
-        items: &[T],
-        wider: impl Fn(&T) -> Vec<T>,
-    ) -> bool {
+    /// What a route must pass to cover these items: for each of them, be in one of the lists.
+    fn tests(&self, items: &[T], wider: impl Fn(&T) -> Vec<T>) -> Vec<Vec<&[usize]>> {
+        let none = self.none.as_slice();
         if items.is_empty() {
-            return self.keep([having.none.as_slice()].into_iter());
+            return vec![vec![none]];
         }
-        items.iter().all(|item| {
+        let test = |item: &T| {
             let wider = wider(item);
-            let with = wider.iter().filter_map(|wider| having.item.get(wider));
-            self.keep(with.map(Vec::as_slice).chain([having.none.as_slice()]))
-        })
-    }
-
-    fn keep<'a>(&mut self, lists: impl Iterator<Item = &'a [usize]>) -> bool {
-        let mut any = false;
-        for route in lists.flatten() {
-            if self.passed[*route] == self.tests {
-                self.passed[*route] += 1;
-                any = true;
-            }
-        }
-        self.tests += 1;
-        any
+            let with = wider.iter().filter_map(|wider| self.item.get(wider));
+            with.map(Vec::as_slice).chain([none]).collect()
+        };
+        items.iter().map(test).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::keys;
 use crate::node::{Node, Value};
 use crate::place::Place;
 use crate::plan::{Certificates, ClientAuth, ClientAuthMode, Pair, Tls, TlsVersion, UnknownName};
-use crate::value::{self, Wrong};
+use crate::value::{self, Wrong, shown};
 
 /// How the listener ends TLS; `None` when it does not, or after a mistake.
 pub(super) fn decode(decoder: &mut Decoder<'_, '_>, listener: &Fields<'_>) -> Option<Tls> {
@@ -111,7 +111,10 @@ fn twice(decoder: &mut Decoder<'_, '_>, pairs: &[(Pair, Place)]) {
                 decoder.mistake(*place, "a certificate is listed twice", [""; 0]);
             }
             Some(first) => {
-                let what = format!("`{}` is in `certs` twice", pair.cert.display());
+                let what = format!(
+                    "{} is in `certs` twice",
+                    shown(&pair.cert.display().to_string())
+                );
                 let advice = [format!("the first is at {}", decoder.describe(*first))];
                 decoder.mistake(*place, what, advice);
             }

@@ -155,7 +155,8 @@ const HEALTH_LEAST: Duration = Duration::from_millis(10);
 pub(crate) static HEALTH: Block = Block {
     what: "health block",
     path: "pools.NAME.health",
-    doc: "How the servers of a pool are watched: a connection is opened and closed again, with `tls` after a handshake.",
+    doc: "How the servers of a pool are watched: a connection is opened and closed again, with `tls` after a \
+          handshake.",
     keys: &[
         &HEALTH_INTERVAL,
         &HEALTH_TIMEOUT,

@@ -70,7 +70,8 @@ pub(crate) static ROUTE_CLIENT: Key = Key {
     name: "client",
     shape: Shape::Networks,
     absent: Absent::Otherwise("from anywhere"),
-    doc: "Where clients come from. Clients of a unix socket have no address and come from nowhere.",
+    doc: "Where clients come from. Clients of a unix socket have no address and come from nowhere, unless a PROXY \
+          header tells.",
     also: &[
         "clients",
         "src",

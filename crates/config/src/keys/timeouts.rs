@@ -62,7 +62,8 @@ pub(crate) static POOL_TIMEOUTS: Block = Block {
 /// whose handshake it is.
 macro_rules! clocks {
     ($connect:ident $handshake:ident $first_byte:ident $idle:ident $half_closed:ident:
-     $connect_absent:expr, $handshake_doc:expr, $handshake_absent:expr, $first_byte_absent:expr, $idle_absent:expr, $half_closed_absent:expr) => {
+     $connect_absent:expr, $handshake_doc:expr, $handshake_absent:expr, $first_byte_absent:expr, $idle_absent:expr,
+     $half_closed_absent:expr) => {
         pub(crate) static $connect: Key = Key {
             name: "connect",
             shape: Shape::Duration {
@@ -149,14 +150,16 @@ macro_rules! clocks {
 }
 
 clocks!(CONNECT HANDSHAKE FIRST_BYTE IDLE HALF_CLOSED:
-    Absent::Value("3s"), OF_BOTH_SIDES, Absent::Value("10s"), Absent::Value("30s"), Absent::Value("5m"), Absent::Value("30s"));
+    Absent::Value("3s"), OF_BOTH_SIDES, Absent::Value("10s"), Absent::Value("30s"), Absent::Value("5m"),
+    Absent::Value("30s"));
 clocks!(LISTENER_CONNECT LISTENER_HANDSHAKE LISTENER_FIRST_BYTE LISTENER_IDLE LISTENER_HALF_CLOSED:
     OF_THE_PROCESS, OF_BOTH_SIDES, OF_THE_PROCESS, OF_THE_PROCESS, OF_THE_PROCESS, OF_THE_PROCESS);
 clocks!(POOL_CONNECT POOL_HANDSHAKE POOL_FIRST_BYTE POOL_IDLE POOL_HALF_CLOSED:
     OF_THE_LISTENER, OF_SERVERS, OF_THE_LISTENER, OF_THE_LISTENER, OF_THE_LISTENER, OF_THE_LISTENER);
 
-const OF_BOTH_SIDES: &str = "How long a client may take for all that comes before its first byte to a server: its PROXY \
-     header, the TLS hello that routes look at, its TLS handshake. And how long the TLS handshake with a server may take.";
+const OF_BOTH_SIDES: &str = "How long a client may take for all that comes before its first byte to a server: \
+     its PROXY header, the TLS hello that routes look at, its TLS handshake. And how long the TLS handshake with a \
+     server may take.";
 const OF_SERVERS: &str = "How long the TLS handshake with a server may take.";
 
 const OF_THE_PROCESS: Absent = Absent::Otherwise("that of the process");

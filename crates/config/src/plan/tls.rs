@@ -71,7 +71,8 @@ pub struct ServerTls {
 /// PROXY protocol headers are expected on a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptProxy {
-    /// Who may send one; nobody else may connect.
+    /// Who may send one; nobody else may connect, but for peers of a unix socket, who always may. Empty only where all
+    /// sockets are such.
     pub trusted: Vec<Network>,
 }
 
