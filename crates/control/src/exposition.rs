@@ -63,6 +63,34 @@ pub(crate) fn write_histograms<'a>(
     page.push_str(&lines);
 }
 
+/// Appends a family of gauges with one label, whose values may be any text; nothing when there is no row.
+pub(crate) fn write_gauges<'a>(
+    page: &mut String,
+    name: &str,
+    help: &str,
+    label: &str,
+    rows: impl Iterator<Item = (&'a str, i64)>,
+) {
+    let mut lines = String::new();
+    for (text, value) in rows {
+        let text = text
+            .replace('\\', r"\\")
+            .replace('"', "\\\"")
+            .replace('\n', r"\n");
+        line(
+            &mut lines,
+            format_args!("{name}{{{label}=\"{text}\"}} {value}"),
+        );
+    }
+    if !lines.is_empty() {
+        line(
+            page,
+            format_args!("# HELP {name} {help}\n# TYPE {name} gauge"),
+        );
+        page.push_str(&lines);
+    }
+}
+
 /// Appends a family of one row without labels; `kind` is `counter` or `gauge`.
 pub(crate) fn write_single(page: &mut String, name: &str, kind: &str, help: &str, value: f64) {
     line(
@@ -105,6 +133,24 @@ mod tests {
         has("x_seconds_bucket{pool=\"p\",le=\"+Inf\"} 4");
         has("x_seconds_sum{pool=\"p\"} 7200.000300001");
         has("x_seconds_count{pool=\"p\"} 4");
+    }
+
+    #[test]
+    fn any_text_may_be_a_label() {
+        let mut page = String::new();
+        write_gauges(&mut page, "x", "Help.", "name", std::iter::empty());
+        assert_eq!(page, "");
+        write_gauges(
+            &mut page,
+            "x",
+            "Help.",
+            "name",
+            [("a \"b\\\n", -1)].into_iter(),
+        );
+        assert_eq!(
+            page,
+            "# HELP x Help.\n# TYPE x gauge\nx{name=\"a \\\"b\\\\\\n\"} -1\n"
+        );
     }
 
     #[test]

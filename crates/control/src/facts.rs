@@ -13,9 +13,11 @@ use ringgate_config as config;
 use ringgate_engine::counters::{Histogram, PerWorker};
 use ringgate_engine::reason::Reason;
 use ringgate_engine::snapshot::{Listener, Pool, Published, Server, Snapshot};
+use ringgate_engine::tls::{Origination, Termination};
 
-use crate::admission::{admission, bandwidth};
+use crate::admission::{admission, bandwidth, renewed_admission, routes, trusted};
 use crate::status::ServerState;
+use crate::tls::{Material, Rereads};
 
 /// The truth of one process. The counters live in what it publishes and go on from snapshot to snapshot.
 #[derive(Debug)]
@@ -23,6 +25,9 @@ pub struct Facts {
     published: Published,
     /// Indexed by [`PoolId`].
     pools: Box<[PoolFacts]>,
+    material: Material,
+    /// What became of changes of the files that `material` was read from.
+    pub(crate) rereads: Rereads,
 }
 
 /// What is known of a pool besides what workers need.
@@ -58,11 +63,16 @@ pub(crate) struct Finding {
 
 impl Facts {
     /// The facts of a process that has just begun: no server has been checked, so every one of them may get
-    /// connections. Publishes generation 1.
+    /// connections. `material` was read for the same plan and as many workers. Publishes generation 1.
     ///
     /// # Panics
     /// If the plan names more than 65536 listeners, pools or servers of one pool.
-    pub fn new(plan: &config::Plan, workers: usize, connections_max: u32) -> Facts {
+    pub fn new(
+        plan: &config::Plan,
+        material: Material,
+        workers: usize,
+        connections_max: u32,
+    ) -> Facts {
         let since = SystemTime::now();
         let pools: Box<[PoolFacts]> = plan
             .pools
@@ -74,14 +84,21 @@ impl Facts {
             listeners: plan
                 .listeners
                 .iter()
-                .map(|listener| first_listener(listener, workers, connections_max))
+                .enumerate()
+                .map(|(at, listener)| {
+                    let tls = material.termination(at).cloned();
+                    first_listener(listener, tls, workers, connections_max)
+                })
                 .collect(),
             pools: plan
                 .pools
                 .iter()
                 .zip(&pools)
                 .enumerate()
-                .map(|(index, (pool, facts))| first_pool(PoolId(id(index)), pool, facts, workers))
+                .map(|(at, (pool, facts))| {
+                    let tls = material.origination(at).cloned();
+                    first_pool(PoolId(id(at)), pool, facts, tls, workers)
+                })
                 .collect(),
             connections_max,
             handshakes_max: plan.limits.handshakes.get(),
@@ -89,6 +106,8 @@ impl Facts {
         Facts {
             published: Arc::new(ArcSwap::from_pointee(snapshot)),
             pools,
+            material,
+            rereads: Rereads::default(),
         }
     }
 
@@ -130,32 +149,62 @@ impl Facts {
         let membership_changed = was_usable != health.state().is_usable();
         let reason = known.reason;
 
-        let snapshot = self.publish(membership_changed.then_some(pool));
+        let snapshot = self.publish_table(membership_changed.then_some(pool));
         let pool = snapshot.pool(pool);
         log_change(pool, pool.server(server), change, reason);
     }
 
+    /// What the TLS of listeners and pools is made of.
+    pub(crate) fn material(&self) -> &Material {
+        &self.material
+    }
+
+    /// Publishes new TLS of the same plan. What is the same as before is shared.
+    pub(crate) fn renew_tls(&mut self, plan: &config::Plan, material: Material) {
+        let before = self.published.load_full();
+        let listeners = plan.listeners.iter().zip(&before.listeners).enumerate();
+        let listeners = listeners.map(|(at, (planned, listener))| {
+            let tls = material.termination(at);
+            match tls.map(Arc::as_ptr) == listener.tls.as_ref().map(Arc::as_ptr) {
+                true => Arc::clone(listener),
+                false => renewed_listener(listener, planned, tls.cloned()),
+            }
+        });
+        let listeners = listeners.collect();
+        let pools = before.pools.iter().enumerate().map(|(at, pool)| {
+            let tls = material.origination(at);
+            match tls.map(Arc::as_ptr) == pool.tls.as_ref().map(Arc::as_ptr) {
+                true => Arc::clone(pool),
+                false => renewed_pool(pool, pool.table.clone(), tls.cloned()),
+            }
+        });
+        let pools = pools.collect();
+        self.material = material;
+        self.publish(&before, listeners, pools);
+    }
+
     /// Publishes the next generation, with the table of `changed` made anew. Everything else is shared with the
     /// generation before.
-    fn publish(&self, changed: Option<PoolId>) -> Arc<Snapshot> {
-        let before = self.published.load();
+    fn publish_table(&self, changed: Option<PoolId>) -> Arc<Snapshot> {
+        let before = self.published.load_full();
         let mut pools = before.pools.clone();
         if let Some(id) = changed {
             let pool = before.pool(id);
-            pools[id.index()] = Arc::new(Pool {
-                id,
-                name: Arc::clone(&pool.name),
-                table: self.pools[id.index()].table(),
-                servers: pool.servers.clone(),
-                timeouts: pool.timeouts,
-                tls: pool.tls.clone(),
-                proxy_protocol: pool.proxy_protocol,
-                counters: Arc::clone(&pool.counters),
-            });
+            pools[id.index()] =
+                renewed_pool(pool, self.pools[id.index()].table(), pool.tls.clone());
         }
+        self.publish(&before, before.listeners.clone(), pools)
+    }
+
+    fn publish(
+        &self,
+        before: &Snapshot,
+        listeners: Box<[Arc<Listener>]>,
+        pools: Box<[Arc<Pool>]>,
+    ) -> Arc<Snapshot> {
         let next = Arc::new(Snapshot {
             generation: before.generation + 1,
-            listeners: before.listeners.clone(),
+            listeners,
             pools,
             connections_max: before.connections_max,
             handshakes_max: before.handshakes_max,
@@ -218,15 +267,16 @@ impl ServerFacts {
 
 fn first_listener(
     listener: &config::Listener,
+    tls: Option<Arc<Termination>>,
     workers: usize,
     connections_max: u32,
 ) -> Arc<Listener> {
     Arc::new(Listener {
         name: listener.name.as_str().into(),
         pool: listener.pool.map(|pool| PoolId(id(pool.0))),
-        routes: Default::default(),
-        trusted: None,
-        tls: None,
+        routes: routes(listener),
+        trusted: trusted(listener),
+        tls,
         timeouts: listener.timeouts,
         admission: admission(listener, connections_max),
         bandwidth: bandwidth(listener, workers),
@@ -234,7 +284,46 @@ fn first_listener(
     })
 }
 
-fn first_pool(id: PoolId, pool: &config::Pool, facts: &PoolFacts, workers: usize) -> Arc<Pool> {
+/// The same listener with other TLS; what it counts and whom it has admitted goes on.
+fn renewed_listener(
+    listener: &Listener,
+    planned: &config::Listener,
+    tls: Option<Arc<Termination>>,
+) -> Arc<Listener> {
+    Arc::new(Listener {
+        name: Arc::clone(&listener.name),
+        pool: listener.pool,
+        routes: routes(planned),
+        trusted: trusted(planned),
+        tls,
+        timeouts: listener.timeouts,
+        admission: renewed_admission(&listener.admission, planned),
+        bandwidth: listener.bandwidth.clone(),
+        counters: Arc::clone(&listener.counters),
+    })
+}
+
+/// The same pool with another table or other TLS; what it counts goes on.
+fn renewed_pool(pool: &Pool, table: Table, tls: Option<Arc<Origination>>) -> Arc<Pool> {
+    Arc::new(Pool {
+        id: pool.id,
+        name: Arc::clone(&pool.name),
+        table,
+        servers: pool.servers.clone(),
+        timeouts: pool.timeouts,
+        tls,
+        proxy_protocol: pool.proxy_protocol,
+        counters: Arc::clone(&pool.counters),
+    })
+}
+
+fn first_pool(
+    id: PoolId,
+    pool: &config::Pool,
+    facts: &PoolFacts,
+    tls: Option<Arc<Origination>>,
+    workers: usize,
+) -> Arc<Pool> {
     let servers = pool.servers.iter().map(|server| {
         Arc::new(Server {
             name: server.name.as_str().into(),
@@ -249,7 +338,7 @@ fn first_pool(id: PoolId, pool: &config::Pool, facts: &PoolFacts, workers: usize
         table: facts.table(),
         servers: servers.collect(),
         timeouts: pool.timeouts,
-        tls: None,
+        tls,
         proxy_protocol: pool.proxy_protocol,
         counters: Arc::new(PerWorker::new(workers)),
     })
@@ -302,7 +391,7 @@ fn log_change(pool: &Pool, server: &Server, change: Change, reason: Option<Reaso
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::plan;
+    use crate::testing::{facts, plan};
 
     const FINE: Finding = Finding {
         verdict: Ok(()),
@@ -315,14 +404,14 @@ mod tests {
     const POOL: PoolId = PoolId(0);
 
     fn two_servers() -> Facts {
-        Facts::new(&plan(&["127.0.0.1:1", "127.0.0.1:2"]), 2, 100)
+        facts(&plan(&["127.0.0.1:1", "127.0.0.1:2"]), 2, 100)
     }
 
     #[test]
     fn every_server_of_weight_above_zero_gets_connections_before_it_is_checked() {
         let mut plan = plan(&["127.0.0.1:1", "127.0.0.1:2"]);
         plan.pools[0].servers[1].weight = 0;
-        let snapshot = Facts::new(&plan, 1, 7).snapshot();
+        let snapshot = facts(&plan, 1, 7).snapshot();
         assert_eq!((snapshot.generation, snapshot.connections_max), (1, 7));
         let table = &snapshot.pool(POOL).table;
         assert!(table.contains(ServerId(0)) && !table.contains(ServerId(1)));
@@ -391,7 +480,7 @@ mod tests {
     fn a_server_that_is_not_checked_stays_usable() {
         let mut plan = plan(&["127.0.0.1:1"]);
         plan.pools[0].health = config::Health::Off;
-        let mut facts = Facts::new(&plan, 1, 1);
+        let mut facts = facts(&plan, 1, 1);
         facts.observe(POOL, ServerId(0), REFUSED);
         assert_eq!(facts.snapshot().generation, 1);
         assert!(facts.pools[0].servers[0].state().is_usable());

@@ -20,6 +20,7 @@ mod serve;
 pub mod status;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 
 use std::path::PathBuf;
 use std::sync::Arc;

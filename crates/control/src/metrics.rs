@@ -10,12 +10,12 @@ use ringgate_engine::snapshot::{Listener, Pool, Server, Shared, Snapshot};
 use ringgate_engine::tls::Failure;
 
 use crate::About;
-use crate::exposition::{Reading, write_histograms};
+use crate::exposition::{Reading, write_gauges, write_histograms};
 use crate::facts::{Facts, ServerFacts};
 use crate::footprint::Footprint;
 use crate::status::ServerState;
 
-const COUNTERS: [(&str, &str); 14] = [
+const COUNTERS: [(&str, &str); 15] = [
     (
         "ringgate_accept_pauses_total",
         "Times a worker paused accepting because descriptors or memory ran out.",
@@ -72,9 +72,13 @@ const COUNTERS: [(&str, &str); 14] = [
         "ringgate_tls_handshake_failures_total",
         "TLS handshakes with clients that failed, by reason.",
     ),
+    (
+        "ringgate_tls_rereads_total",
+        "Changes of certificates and other files of TLS, by whether all of it was good.",
+    ),
 ];
 
-const GAUGES: [(&str, &str); 8] = [
+const GAUGES: [(&str, &str); 9] = [
     ("ringgate_build_info", "Always 1; the version that serves."),
     (
         "ringgate_io_driver_info",
@@ -99,6 +103,10 @@ const GAUGES: [(&str, &str); 8] = [
     (
         "ringgate_server_weight",
         "A server's share of new connections relative to its pool; 0 gets none.",
+    ),
+    (
+        "ringgate_tls_last_reread_success",
+        "1 while every file of TLS is good, 0 while one is bad and what it was before is served.",
     ),
     (
         "ringgate_worker_connections_active",
@@ -181,6 +189,7 @@ impl Metrics {
             }
         });
         let mut page = in_order(&self.recorder.handle().render());
+        write_certificate_ends(&mut page, sources.facts);
         fold_histograms(&mut page, &snapshot, sources);
         self.footprint.write(&mut page);
         page
@@ -199,6 +208,11 @@ fn fold_process(sources: &Sources<'_>) {
         .absolute(shared.workers.sum(|worker| &worker.spliced_bytes));
     counter!("ringgate_relay_bytes_total", "path" => "tls")
         .absolute(shared.workers.sum(|worker| &worker.tls_bytes));
+    let rereads = &sources.facts.rereads;
+    counter!("ringgate_tls_rereads_total", "result" => "success").absolute(rereads.succeeded);
+    counter!("ringgate_tls_rereads_total", "result" => "failure").absolute(rereads.failed);
+    gauge!("ringgate_tls_last_reread_success")
+        .set(f64::from(u8::from(rereads.problems.is_empty())));
     for (number, worker) in shared.workers.iter().enumerate() {
         let label = [("worker", number.to_string())];
         gauge!("ringgate_worker_connections_active", &label).set(worker.active.get() as f64);
@@ -281,6 +295,18 @@ fn fold_server(pool: &Pool, server: &Server, facts: &ServerFacts) {
 /// already, unless there are two.
 fn label_text(text: &str) -> String {
     text.replace('\\', r"\\")
+}
+
+/// Written by hand: the exporter would go on showing certificates that are gone.
+fn write_certificate_ends(page: &mut String, facts: &Facts) {
+    let rows = facts.material().certificate_ends();
+    write_gauges(
+        page,
+        "ringgate_tls_cert_expiry_timestamp_seconds",
+        "The last second, since 1970, in which a certificate that clients get is good.",
+        "name",
+        rows.iter().map(|(name, end)| (name.as_str(), *end)),
+    );
 }
 
 fn fold_histograms(page: &mut String, snapshot: &Snapshot, sources: &Sources<'_>) {

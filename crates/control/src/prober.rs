@@ -1,22 +1,28 @@
-//! Active checks: one small endless task per server opens a connection on the server's own schedule and reports
-//! what it found. It never runs on a worker, never sends a byte, and never blames a server for a shortage of ours.
+//! Active checks: one small endless task per server opens a connection on the server's own schedule, where the plan
+//! asks for it up to the end of a TLS handshake, and reports what it found. It never runs on a worker, never sends a
+//! byte of its own, and never blames a server for a shortage of ours.
 
-use std::cell::RefCell;
+mod approach;
+
+use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use ringgate_balance::{PoolId, ServerId, spread};
-use ringgate_config::{Address, Health, HealthCheck, Plan};
+use ringgate_config::{Address, Health, HealthCheck, Plan, ProxyVersion};
 use ringgate_engine::reason::Reason;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use rustls::ClientConfig;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use self::approach::{Approach, Failed, Secured};
 use crate::facts::{Facts, Finding};
+use crate::tls;
 
 /// First checks start this far apart, so that a large pool does not begin with one burst of connects.
 const FIRST_CHECKS_APART: Duration = Duration::from_millis(1);
@@ -24,13 +30,12 @@ const FIRST_CHECKS_APART: Duration = Duration::from_millis(1);
 /// A unix socket whose queue is full answers at once instead of queueing the connect; it is asked again after this.
 const UNIX_QUEUE_FULL_RETRY: Duration = Duration::from_millis(20);
 
-/// How long a server may take to answer the end of a check's connection, and how much it may send until then.
-const FAREWELL: Duration = Duration::from_secs(1);
-const FAREWELL_BYTES_MAX: u64 = 64 * 1024;
-
 /// Starts a task for every server that is to be checked. The tasks end with the local set that this is called in.
 pub(crate) fn start(plan: &Plan, facts: &Rc<RefCell<Facts>>) {
     let mut first = Duration::ZERO;
+    let unverified = tls::unverified()
+        .inspect_err(|error| tracing::error!(%error, "checks cannot speak TLS"))
+        .ok();
     for (pool_id, pool) in (0..).map(PoolId).zip(&plan.pools) {
         let Health::Connect(check) = pool.health else {
             continue;
@@ -41,6 +46,8 @@ pub(crate) fn start(plan: &Plan, facts: &Rc<RefCell<Facts>>) {
                 server: server_id,
                 address: check.address_of(server),
                 check,
+                proxy_protocol: pool.proxy_protocol,
+                unverified: unverified.clone(),
             };
             spawn_local(server_checks.run(first.min(check.interval), Rc::clone(facts)));
             first += FIRST_CHECKS_APART;
@@ -54,6 +61,9 @@ struct Checks {
     server: ServerId,
     address: Address,
     check: HealthCheck,
+    proxy_protocol: Option<ProxyVersion>,
+    /// How TLS is spoken where the pool does not say; `None` when it cannot be.
+    unverified: Option<Arc<ClientConfig>>,
 }
 
 /// What one check says about the server.
@@ -61,6 +71,8 @@ struct Checks {
 enum Verdict {
     Good,
     Bad(Reason),
+    /// It accepts, but there is no TLS with it, and why.
+    Insecure(io::Error),
     /// Nothing: this process lacked what it takes to connect.
     Unclear(io::Error),
 }
@@ -71,19 +83,28 @@ impl Checks {
         sleep(first).await;
         loop {
             let begun = Instant::now();
-            let verdict = check(&self.address, self.check.timeout, history.reached).await;
+            let approach = self.approach(&facts.borrow());
+            let verdict = check(&self.address, self.check.timeout, history.reached, approach).await;
             let took = begun.elapsed();
             match verdict {
                 Verdict::Good => {
                     history = History {
                         reached: true,
-                        unclear: false,
+                        ..History::default()
                     };
                     self.report(&facts, Ok(()), took);
                 }
                 Verdict::Bad(reason) => {
                     history.unclear = false;
                     self.report(&facts, Err(reason), took);
+                }
+                Verdict::Insecure(error) => {
+                    if !history.insecure {
+                        tracing::warn!(address = %self.address, %error, "the TLS handshake of a check failed");
+                    }
+                    history.unclear = false;
+                    history.insecure = true;
+                    self.report(&facts, Err(Reason::TlsHandshake), took);
                 }
                 Verdict::Unclear(error) => {
                     if !history.unclear {
@@ -93,6 +114,25 @@ impl Checks {
                 }
             }
             sleep_until(begun + spread(self.check.interval, random())).await;
+        }
+    }
+
+    /// What is said to the server, by what is known now of its pool.
+    fn approach(&self, facts: &Facts) -> Approach {
+        let pool = facts.material().pool(self.pool.index());
+        let secured = match (pool, &self.unverified) {
+            _ if !self.check.tls => None,
+            (Some(pool), _) => Some(Secured::new(
+                &pool.checks,
+                pool.origination.server_name.as_ref(),
+                &self.address,
+            )),
+            (None, Some(config)) => Some(Secured::new(config, None, &self.address)),
+            (None, None) => None,
+        };
+        Approach {
+            proxy_protocol: self.proxy_protocol,
+            secured,
         }
     }
 
@@ -110,32 +150,40 @@ struct History {
     reached: bool,
     /// The newest could not be made, which has been logged.
     unclear: bool,
+    /// A handshake failed since one was good, which has been logged.
+    insecure: bool,
 }
 
-/// Opens a connection and gives the verdict; the connection is ended in the background.
-async fn check(address: &Address, limit: Duration, reached: bool) -> Verdict {
-    let connected = timeout(limit, async {
+/// Opens a connection, says what there is to say and gives the verdict; the connection is ended in the background.
+async fn check(address: &Address, limit: Duration, reached: bool, approach: Approach) -> Verdict {
+    let connected = Cell::new(false);
+    let made = timeout(limit, async {
         match address {
-            Address::Ip(addr) => TcpStream::connect(addr).await.map(|stream| {
-                spawn_local(farewell(stream));
-            }),
+            Address::Ip(addr) => {
+                let stream = TcpStream::connect(addr).await.map_err(Failed::Connect)?;
+                connected.set(true);
+                approach.make(stream).await
+            }
             Address::Unix(path) => loop {
                 match UnixStream::connect(path).await {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
                         sleep(UNIX_QUEUE_FULL_RETRY).await;
                     }
-                    connected => {
-                        break connected.map(|stream| {
-                            spawn_local(farewell(stream));
-                        });
+                    Err(error) => break Err(Failed::Connect(error)),
+                    Ok(stream) => {
+                        connected.set(true);
+                        break approach.make(stream).await;
                     }
                 }
             },
         }
     });
-    match connected.await {
+    match made.await {
         Ok(Ok(())) => Verdict::Good,
-        Ok(Err(error)) => verdict_on(error, reached),
+        Ok(Err(Failed::Connect(error))) => verdict_on(error, reached),
+        Ok(Err(Failed::Header)) => Verdict::Bad(Reason::ConnectError),
+        Ok(Err(Failed::Handshake(error))) => Verdict::Insecure(error),
+        Err(_elapsed) if connected.get() => Verdict::Insecure(ErrorKind::TimedOut.into()),
         Err(_elapsed) => Verdict::Bad(Reason::ConnectTimeout),
     }
 }
@@ -156,24 +204,6 @@ fn verdict_on(error: io::Error, reached: bool) -> Verdict {
     }
 }
 
-/// Ends a check's connection as an ordinary client would: our end first, then theirs.
-///
-/// Closing at once would reset the connection of every server that greets first (SSH, SMTP, MySQL), since a close
-/// with unread bytes sends a reset (RFC 2525 §2.17), and so would `SO_LINGER` 0; servers log that and some
-/// count it against the host. The price is one socket in TIME_WAIT for a minute per check, on our side.
-async fn farewell(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
-    let ended = timeout(FAREWELL, async {
-        stream.shutdown().await?;
-        tokio::io::copy(
-            &mut (&mut stream).take(FAREWELL_BYTES_MAX),
-            &mut tokio::io::sink(),
-        )
-        .await
-    });
-    // Verdict and state do not depend on how the server takes the end.
-    let _ = ended.await;
-}
-
 /// A number that is different each time; good enough to spread checks by.
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
@@ -181,19 +211,20 @@ fn random() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpSocket, UnixListener};
     use tokio::task::LocalSet;
 
     use super::*;
     use crate::status::ServerState;
-    use crate::testing::{Directory, plan, until};
+    use crate::testing::{Directory, facts, plan, until};
 
     const LONG: Duration = Duration::from_secs(10);
     const SHORT: Duration = Duration::from_millis(50);
 
     async fn verdict_of(address: Address, limit: Duration) -> Verdict {
         LocalSet::new()
-            .run_until(check(&address, limit, false))
+            .run_until(check(&address, limit, false, Approach::default()))
             .await
     }
 
@@ -285,7 +316,8 @@ mod tests {
         let listener = socket.listen(1).unwrap();
         let ended = LocalSet::new()
             .run_until(async {
-                assert!(matches!(check(&address, LONG, false).await, Verdict::Good));
+                let verdict = check(&address, LONG, false, Approach::default()).await;
+                assert!(matches!(verdict, Verdict::Good));
                 let (mut stream, _) = listener.accept().await.unwrap();
                 stream.write_all(b"220 hello\r\n").await.unwrap();
                 let mut byte = [0];
@@ -300,7 +332,7 @@ mod tests {
         let directory = Directory::new();
         let path = directory.path("server.sock");
         let plan = plan(&[&format!("unix:{}", path.display())]);
-        let facts = Rc::new(RefCell::new(Facts::new(&plan, 1, 1)));
+        let facts = Rc::new(RefCell::new(facts(&plan, 1, 1)));
         let state = || {
             let facts = facts.borrow();
             let snapshot = facts.snapshot();

@@ -19,6 +19,7 @@ use crate::metrics::{Metrics, Sources};
 use crate::pages::Pages;
 use crate::pulse::Pulse;
 use crate::status::{self, State, Status};
+use crate::tls::Certificate;
 
 /// What every part of control looks at.
 pub(crate) struct Process {
@@ -67,7 +68,7 @@ impl Process {
                 max: snapshot.connections_max.into(),
             },
             workers: self.workers(),
-            listeners: self.listeners(&snapshot),
+            listeners: self.listeners(&facts, &snapshot),
             pools: facts
                 .pools(&snapshot)
                 .map(|(pool, facts)| pool_status(pool, facts))
@@ -106,23 +107,30 @@ impl Process {
             .collect()
     }
 
-    fn listeners(&self, snapshot: &Snapshot) -> Vec<status::Listener> {
+    fn listeners(&self, facts: &Facts, snapshot: &Snapshot) -> Vec<status::Listener> {
         let planned = self.plan.listeners.iter();
         planned
             .zip(&snapshot.listeners)
-            .map(|(planned, listener)| {
+            .enumerate()
+            .map(|(at, (planned, listener))| {
                 let binds = planned.binds.iter().map(ToString::to_string);
                 listener_status(
                     listener,
                     binds.collect(),
                     listener.pool.map_or("", |pool| &snapshot.pool(pool).name),
+                    facts.material().certificates(at),
                 )
             })
             .collect()
     }
 }
 
-fn listener_status(listener: &Listener, bind: Vec<String>, pool: &str) -> status::Listener {
+fn listener_status<'a>(
+    listener: &Listener,
+    bind: Vec<String>,
+    pool: &str,
+    certificates: impl Iterator<Item = &'a Certificate>,
+) -> status::Listener {
     let counters: &PerWorker<_> = &listener.counters;
     status::Listener {
         name: listener.name.to_string(),
@@ -139,6 +147,14 @@ fn listener_status(listener: &Listener, bind: Vec<String>, pool: &str) -> status
             .into_iter()
             .map(|reason| counters.sum(|worker| worker.rejected.of(reason)))
             .sum(),
+        certificates: certificates
+            .map(|certificate| status::Certificate {
+                name: certificate.name.clone(),
+                names: certificate.names.clone(),
+                file: certificate.file.display().to_string(),
+                not_after: certificate.not_after,
+            })
+            .collect(),
     }
 }
 

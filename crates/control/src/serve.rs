@@ -21,7 +21,7 @@ use crate::pages::Pages;
 use crate::process::Process;
 use crate::pulse::Pulse;
 use crate::status::State;
-use crate::{Setup, notify, prober};
+use crate::{Setup, notify, prober, tls};
 
 /// How often workers are asked whether they turn, when the service manager does not want it more often.
 const PULSE_PERIOD: Duration = Duration::from_secs(2);
@@ -82,7 +82,10 @@ pub fn run(setup: Setup) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(Failure::Start)?;
-    LocalSet::new().block_on(&runtime, govern(setup))
+    let outcome = LocalSet::new().block_on(&runtime, govern(setup));
+    // A file that is still being read, from a disk that does not answer, holds up no end.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn govern(setup: Setup) -> Result<(), Failure> {
@@ -113,6 +116,7 @@ async fn govern(setup: Setup) -> Result<(), Failure> {
     // Dropped last, so that the socket is there until nothing else is.
     let _claim = doors.serve(&process).map_err(Failure::Start)?;
     prober::start(&process.plan, &process.facts);
+    tls::start(&process.plan, &process.facts);
     spawn_local(keep_pulse(Rc::clone(&process)));
 
     let outcome = live(&process, &mut signals, &mut ended).await;

@@ -92,6 +92,22 @@ pub struct Listener {
     pub connections_total: u64,
     /// Refused since the start, for any reason.
     pub rejected_total: u64,
+    /// What it shows to clients of TLS, the default one first; none where it does not end TLS.
+    #[serde(default)]
+    pub certificates: Vec<Certificate>,
+}
+
+/// A certificate that a listener shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The first of its names; where it has none, what it calls itself.
+    pub name: String,
+    /// The DNS names that it is good for; some may begin with `*.`.
+    pub names: Vec<String>,
+    /// Where it was read from.
+    pub file: String,
+    /// The last second in which it is good, since 1970 (UTC).
+    pub not_after: i64,
 }
 
 /// A group of servers.

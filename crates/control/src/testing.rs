@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ringgate_config::{
     AccessLog, Address, Admin, Balance, Bind, ConnectionLimit, Health, HealthCheck, HealthPort, Io,
@@ -25,7 +25,7 @@ use crate::pages::Pages;
 use crate::process::Process;
 use crate::pulse::Pulse;
 use crate::status::State;
-use crate::{About, Tell};
+use crate::{About, Tell, tls};
 
 /// A listener `web` on port 1 and a pool `app` of these servers, checked every 20 ms with rise 2 and fall 3.
 pub(crate) fn plan(servers: &[&str]) -> Plan {
@@ -102,8 +102,19 @@ fn server(address: &str) -> Server {
 /// What the worker of a test's process has been told, except for beats.
 pub(crate) type Heard = Rc<RefCell<Vec<Message>>>;
 
+/// The facts of a process that begins with this plan.
+pub(crate) fn facts(plan: &Plan, workers: usize, connections_max: u32) -> Facts {
+    let material = tls::load(plan, workers, SystemTime::now()).expect("its files are good");
+    Facts::new(plan, material, workers, connections_max)
+}
+
 /// A process with [`plan`] and one worker that only listens.
 pub(crate) fn process_and_heard(servers: &[&str]) -> (Process, Heard) {
+    process_of(plan(servers))
+}
+
+/// The same with any plan.
+pub(crate) fn process_of(plan: Plan) -> (Process, Heard) {
     let heard = Heard::default();
     let tell: Tell = {
         let heard = Rc::clone(&heard);
@@ -113,7 +124,6 @@ pub(crate) fn process_and_heard(servers: &[&str]) -> (Process, Heard) {
             }
         })
     };
-    let plan = plan(servers);
     let process = Process {
         about: About {
             version: "1.2.3".to_owned(),
@@ -122,7 +132,7 @@ pub(crate) fn process_and_heard(servers: &[&str]) -> (Process, Heard) {
             driver_text: "no driver".to_owned(),
             started: Instant::now(),
         },
-        facts: Rc::new(RefCell::new(Facts::new(&plan, 1, 100))),
+        facts: Rc::new(RefCell::new(facts(&plan, 1, 100))),
         plan,
         shared: Arc::new(Shared::new(1)),
         pulse: RefCell::new(Pulse::new(vec![tell], Instant::now())),

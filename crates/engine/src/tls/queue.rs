@@ -104,7 +104,7 @@ mod tests {
         let handshakes = Handshakes::default();
         handshakes.set_max(2);
         let mut context = Context::from_waker(Waker::noop());
-        let mut enter = || Box::pin(handshakes.enter());
+        let enter = || Box::pin(handshakes.enter());
         let (mut first, mut second) = (enter(), enter());
         let (mut third, mut fourth, mut fifth) = (enter(), enter(), enter());
         let Poll::Ready(first) = first.as_mut().poll(&mut context) else {
