@@ -3,7 +3,6 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -124,36 +123,39 @@ fn streams() {
 
 /// Serves exchanges over TLS, each connection on a thread, until the test ends; tells where.
 fn tls_server(tickets: usize) -> String {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (key, certificate) = (folder.join("key.pem"), folder.join("certificate.pem"));
     let made = Command::new("openssl")
         .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes".split(' '))
-        .args(["-subj", "/CN=localhost", "-keyout"])
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
+        .args(["-subj", "/CN=localhost", "-keyout", "-"])
         .output()
         .expect("openssl is installed");
-    assert!(made.status.success(), "{made:?}");
-    let certificate = CertificateDer::from_pem_file(certificate).unwrap();
-    let key = PrivateKeyDer::from_pem_file(key).unwrap();
+    let certificate = CertificateDer::from_pem_slice(&made.stdout);
+    let key = PrivateKeyDer::from_pem_slice(&made.stdout);
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
+        .with_single_cert(
+            vec![certificate.expect("openssl made a certificate")],
+            key.expect("openssl made a key"),
+        )
+        .expect("the key is that of the certificate");
     config.send_tls13_tickets = tickets;
-    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().expect("there is randomness");
     let config = Arc::new(config);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    each_connection(move |stream| {
+        let session = ServerConnection::new(config.clone()).expect("the settings are good");
+        thread::spawn(|| serve(StreamOwned::new(session, stream)));
+    })
+}
+
+/// Listens until the test ends; tells where.
+fn each_connection(mut take: impl FnMut(TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("the listener is bound");
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let session = ServerConnection::new(config.clone()).unwrap();
-            let stream = StreamOwned::new(session, stream.unwrap());
-            thread::spawn(|| serve(stream));
+            take(stream.expect("a client has connected"));
         }
     });
-    address
+    address.to_string()
 }
 
 /// Answers exchanges until the client goes away.
