@@ -120,10 +120,12 @@ def haproxy(options, processes, entry, place):
     check = "check inter 2s" if place.checks else ""
     lines = "\n".join(f"    server s{n} {server} {check}" for n, server in enumerate(place.servers))
     splice = "option splice-request\n    option splice-response" if entry.bulk else "option splice-auto"
-    # What is encrypted cannot be spliced; larger buffers are what long transfers could gain by.
-    buffer = f"tune.bufsize {HAPROXY_BULK_BUFFER}" if entry.bulk and entry.tls else ""
-    backlog = f"backlog {BACKLOG} shards by-thread"
-    tls = f"bind {place.tls_address} {backlog} ssl crt {place.certificate}" if entry.tls else ""
+    tls = bind_tls = ""
+    if entry.tls:
+        tls = "ssl-default-bind-options ssl-min-ver TLSv1.2\n    ssl-default-bind-curves X25519"
+        bind_tls = f"bind {place.tls_address} backlog {BACKLOG} shards by-thread ssl crt {place.certificate}"
+        if entry.bulk:  # what is encrypted cannot be spliced, but larger buffers help
+            tls += f"\n    tune.bufsize {HAPROXY_BULK_BUFFER}"
     config = processes.file(
         f"{place.name}.cfg",
         f"""global
@@ -131,9 +133,7 @@ def haproxy(options, processes, entry, place):
     maxconn {CONNECTIONS_MAX}
     maxpipes 400
     tune.pipesize 1048576
-    {buffer}
-    ssl-default-bind-options ssl-min-ver TLSv1.2
-    ssl-default-bind-curves X25519
+    {tls}
 defaults
     mode tcp
     timeout connect 5s
@@ -143,8 +143,8 @@ defaults
     option tcp-smart-connect
     {splice}
 frontend bench
-    bind {place.address} {backlog}
-    {tls}
+    bind {place.address} backlog {BACKLOG} shards by-thread
+    {bind_tls}
     default_backend bench
 backend bench
     balance roundrobin

@@ -1,6 +1,6 @@
 //! The load generator: exchanges on kept or on new connections, at full speed or at a fixed rate;
-//! handshakes without one; idle connections to hold; streams; over TCP or over TLS. It counts every failure, and a run with one is no result: it
-//! ends with 1.
+//! handshakes without any; idle connections to hold; streams. All of it goes over TCP or over TLS.
+//! It counts every failure, and a run with one is no result: it ends with 1.
 
 mod bulk;
 mod connection;

@@ -1,5 +1,6 @@
 //! The command line of `ringload`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -147,21 +148,15 @@ pub(crate) enum Direction {
 }
 
 fn cipher(text: &str) -> Result<SupportedCipherSuite, String> {
-    let known = || {
-        aws_lc_rs::ALL_CIPHER_SUITES
-            .iter()
-            .filter(|suite| suite.tls13().is_some())
-    };
-    let name = |suite: &SupportedCipherSuite| format!("{:?}", suite.suite());
-    known()
-        .find(|suite| name(suite) == text)
-        .copied()
-        .ok_or_else(|| {
-            format!(
-                "it is none of {}",
-                known().map(name).collect::<Vec<_>>().join(", ")
-            )
-        })
+    let all = aws_lc_rs::ALL_CIPHER_SUITES.iter();
+    let tls13 = all.filter(|suite| suite.tls13().is_some());
+    let mut known: BTreeMap<_, _> = tls13
+        .map(|suite| (format!("{:?}", suite.suite()), *suite))
+        .collect();
+    known.remove(text).ok_or_else(|| {
+        let names: Vec<_> = known.into_keys().collect();
+        format!("it is none of {}", names.join(", "))
+    })
 }
 
 fn server_name(text: &str) -> Result<ServerName<'static>, String> {
