@@ -34,17 +34,26 @@ class Cost:
     unit: str
     arguments: str
     both_settings: bool = False  # it is open which of a peer's settings are best
+    tls: bool = False  # the load speaks TLS
 
     def run(self, options, kinds):
-        entries = [Entry(kind) for kind in kinds]
+        if self.tls:
+            kinds = [kind for kind in kinds if kind in peers.SPEAK_TLS]
+        entries = [Entry(kind, tls=self.tls) for kind in kinds]
         if "ringgate" in kinds:
-            entries += [Entry("ringgate", "again"), Entry("ringgate", "on epoll", io="epoll")]
+            entries += [Entry("ringgate", "again", tls=self.tls)]
+            entries += [Entry("ringgate", "on epoll", io="epoll", tls=self.tls)]
         if self.both_settings:
-            entries += [Entry(kind, "bulk", bulk=True) for kind in kinds if kind in ("haproxy", "nginx")]
+            bulk = [kind for kind in kinds if kind in ("haproxy", "nginx")]
+            entries += [Entry(kind, "bulk", bulk=True, tls=self.tls) for kind in bulk]
+
+        def load(address):
+            return ringload(self.arguments, peers.tls_address(address) if self.tls else address, options)
+
         with contest.Processes() as processes:
             start_server(processes)
             found = peers.start_entries(options, processes, entries, SERVERS, checks=False)
-            turns = contest.compete(found, options.rounds, lambda address: ringload(self.arguments, address, options))
+            turns = contest.compete(found, options.rounds, load)
         rows = []
         for name, row in turns.items():
             good = quiet(row, options)
@@ -107,9 +116,10 @@ class Memory:
     """How much a proxy's resident memory grows per idle connection, over the line through all counts held."""
 
     about: str
+    tls: bool = False  # they are TLS connections
 
     def run(self, options, kinds):
-        kinds = [kind for kind in kinds if kind != "direct"]
+        kinds = [kind for kind in kinds if kind in peers.SPEAK_TLS or not (self.tls or kind == "direct")]
         slopes, rows = {}, []
         for kind, sizes in self.sizes(options, kinds).items():
             if isinstance(sizes, str):
@@ -122,7 +132,11 @@ class Memory:
             if ours and theirs:
                 row.append(f"{ours / theirs:.2f}")
         heads = ["", *(f"MiB at {count:,}" for count in HELD), "KiB per connection", "Ringgate's to its"]
-        return f"`ringload hold`, {options.idle} s idle before each look", table(heads, rows), ""
+        return f"`ringload {self.arguments}`, {options.idle} s idle before each look", table(heads, rows), ""
+
+    @property
+    def arguments(self):
+        return "hold --tls" if self.tls else "hold"
 
     def sizes(self, options, kinds):
         """Resident bytes at each count, by kind; a text when it failed. All hold at once, each with a server of its
@@ -133,13 +147,16 @@ class Memory:
                 server = f"127.0.1.{number + 1}:9001"
                 processes.start(server, [peers.benches_program("ringserve"), "--listen", server], LOAD_CORE, server)
                 port = 7001 + number
-                found = peers.start_entries(options, processes, [Entry(kind)], [server], checks=False, port=port)
+                entry = Entry(kind, tls=self.tls)
+                found = peers.start_entries(options, processes, [entry], [server], checks=False, port=port)
                 sizes.update({kind: [] for _ in found})
                 holders.update({kind: (contestant, []) for contestant in found})
             for before, count in zip([0, *HELD], HELD):
                 for kind, (contestant, started) in holders.items():
                     if not isinstance(sizes[kind], str):
-                        started.append(hold(processes, contestant.address, count - before))
+                        address = contestant.address
+                        target = peers.tls_address(address) if self.tls else address
+                        started.append(hold(processes, self.arguments, target, count - before))
                         if not started[-1].stdout.readline().startswith("holding"):
                             sizes[kind] = f"INVALID: did not take {count:,} connections"
                 time.sleep(options.idle)
@@ -293,8 +310,8 @@ def wrk_us(text):
     return float(number) * {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6}[unit]
 
 
-def hold(processes, address, count):
-    command = [peers.benches_program("ringload"), "hold", "--connect", address, "--connections", count]
+def hold(processes, arguments, address, count):
+    command = [peers.benches_program("ringload"), *arguments.split(), "--connect", address, "--connections", count]
     return processes.spawn(LOAD_CORE, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 

@@ -4,13 +4,17 @@ connect 5 s, idle 5 min, the same backlog, TCP_NODELAY (the default of them all)
 import os
 import pathlib
 import shutil
+import subprocess
 from dataclasses import dataclass
 
 from contest import LOAD_CORE, NAMES, PROXY_CORE, REPO, Contestant, wanted
 
 BACKLOG = 65535
 CONNECTIONS_MAX = 9400  # two descriptors each, and a process has 20,000 at most on many machines
+HAPROXY_BULK_BUFFER = 65536
 TOOLS = REPO / "target/tools"  # where peers are that Debian does not have
+TLS_PORTS = 1000  # so far from the port for TCP is the one for TLS
+SPEAK_TLS = ["ringgate", "haproxy", "nginx", "envoy"]
 NULL_RELAYS = ["null-uring", "null-splice", "null-tokio", "null-tokio-uring"]
 
 
@@ -23,6 +27,7 @@ class Entry:
     bulk: bool = False  # the settings for long transfers instead of those for small replies
     workers: int = 1
     io: str = "auto"  # how Ringgate talks to the kernel
+    tls: bool = False  # it listens for TLS too, at tls_address(); the servers behind it get plaintext
 
     @property
     def name(self):
@@ -37,6 +42,11 @@ class Place:
     address: str
     servers: list
     checks: bool  # ask each server every 2 s whether it is alive
+    certificate: pathlib.Path | None  # with its key, for TLS
+
+    @property
+    def tls_address(self):
+        return tls_address(self.address)
 
 
 def start(options, processes, servers, checks, bulk=False):
@@ -54,7 +64,8 @@ def start_entries(options, processes, entries, servers, checks, cores=PROXY_CORE
         if entry.kind == "direct":
             found.append(Contestant(entry.name, servers[0], None))
             continue
-        place = Place(entry.name.replace(" ", "-"), f"127.0.0.1:{port + number}", servers, checks)
+        certificate = make_certificate(processes) if entry.tls else None
+        place = Place(entry.name.replace(" ", "-"), f"127.0.0.1:{port + number}", servers, checks, certificate)
         command = STARTERS[entry.kind](options, processes, entry, place)
         if command is None:
             print(f"{entry.name} is not installed, so it is left out")
@@ -64,9 +75,27 @@ def start_entries(options, processes, entries, servers, checks, cores=PROXY_CORE
     return found
 
 
+def tls_address(address):
+    """Where a proxy that listens for TCP at `address` listens for TLS."""
+    host, port = address.split(":")
+    return f"{host}:{int(port) + TLS_PORTS}"
+
+
+def make_certificate(processes):
+    """The contest's P-256 key and its certificate, in one file."""
+    path = processes.dir / "localhost.pem"
+    if not path.exists():
+        command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost".split()
+        command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", "-"]
+        path.write_text(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return path
+
+
 def ringgate(options, processes, entry, place):
     access = processes.dir / f"{place.name}.access" if options.access_log == "on" else "off"
     health = "\n    health: { interval: 2s }" if place.checks else ""
+    certs = f'[{{ cert: "{place.certificate}", key: "{place.certificate}" }}]'
+    tls = f'\n  tls: {{ bind: "{place.tls_address}", pool: bench, tls: {{ certs: {certs} }} }}' if entry.tls else ""
     config = processes.file(
         f"{place.name}.yaml",
         f"""workers: {entry.workers}
@@ -75,7 +104,7 @@ admin: {{ socket: {processes.dir}/{place.name}.sock, http: off }}
 log: {{ level: warn, access: {access} }}
 timeouts: {{ connect: 5s, idle: 5m }}
 listeners:
-  bench: {{ bind: "{place.address}", pool: bench }}
+  bench: {{ bind: "{place.address}", pool: bench }}{tls}
 pools:
   bench:{health}
     servers: [{", ".join(f'"{server}"' for server in place.servers)}]
@@ -91,6 +120,12 @@ def haproxy(options, processes, entry, place):
     check = "check inter 2s" if place.checks else ""
     lines = "\n".join(f"    server s{n} {server} {check}" for n, server in enumerate(place.servers))
     splice = "option splice-request\n    option splice-response" if entry.bulk else "option splice-auto"
+    tls = bind_tls = ""
+    if entry.tls:
+        tls = "ssl-default-bind-options ssl-min-ver TLSv1.2\n    ssl-default-bind-curves X25519"
+        bind_tls = f"bind {place.tls_address} backlog {BACKLOG} shards by-thread ssl crt {place.certificate}"
+        if entry.bulk:  # what is encrypted cannot be spliced, but larger buffers help
+            tls += f"\n    tune.bufsize {HAPROXY_BULK_BUFFER}"
     config = processes.file(
         f"{place.name}.cfg",
         f"""global
@@ -98,6 +133,7 @@ def haproxy(options, processes, entry, place):
     maxconn {CONNECTIONS_MAX}
     maxpipes 400
     tune.pipesize 1048576
+    {tls}
 defaults
     mode tcp
     timeout connect 5s
@@ -108,6 +144,7 @@ defaults
     {splice}
 frontend bench
     bind {place.address} backlog {BACKLOG} shards by-thread
+    {bind_tls}
     default_backend bench
 backend bench
     balance roundrobin
@@ -124,6 +161,14 @@ def nginx(_options, processes, entry, place):
     if program is None or not module.exists():
         return None
     lines = " ".join(f"server {server};" for server in place.servers)
+    rest = f"""proxy_connect_timeout 5s; proxy_timeout 300s; proxy_buffer_size {"256k" if entry.bulk else "16k"};
+    proxy_pass bench;"""
+    tls = f"""server {{
+    listen {place.tls_address} ssl reuseport backlog={BACKLOG};
+    ssl_certificate {place.certificate}; ssl_certificate_key {place.certificate};
+    ssl_protocols TLSv1.2 TLSv1.3; ssl_ecdh_curve X25519; ssl_session_tickets on; ssl_session_cache off;
+    {rest}
+  }}"""
     config = processes.file(
         f"{place.name}.conf",
         f"""load_module {module};
@@ -133,9 +178,9 @@ stream {{
   upstream bench {{ {lines} }}
   server {{
     listen {place.address} reuseport backlog={BACKLOG};
-    proxy_connect_timeout 5s; proxy_timeout 300s; proxy_buffer_size {"256k" if entry.bulk else "16k"};
-    proxy_pass bench;
+    {rest}
   }}
+  {tls if entry.tls else ""}
 }}
 """,
     )
@@ -153,22 +198,16 @@ def envoy(_options, processes, entry, place):
     program = envoy_program()
     if not program.exists():
         return None
-    tcp_proxy = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+    listeners = envoy_listener("bench", place.address)
+    if entry.tls:
+        listeners += envoy_listener("tls", place.tls_address, envoy_tls(place.certificate))
     servers = ", ".join(f"{{ endpoint: {{ address: {envoy_address(server)} }} }}" for server in place.servers)
     config = processes.file(
         f"{place.name}.yaml",
         f"""stats_config: {{ stats_matcher: {{ reject_all: true }} }}
 static_resources:
   listeners:
-  - name: bench
-    address: {envoy_address(place.address)}
-    enable_reuse_port: true
-    tcp_backlog_size: {BACKLOG}
-    per_connection_buffer_limit_bytes: 1048576
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.tcp_proxy
-        typed_config: {{ "@type": {tcp_proxy}, stat_prefix: t, cluster: bench, idle_timeout: 300s }}
+{listeners}
   clusters:
   - name: bench
     type: STATIC
@@ -180,6 +219,33 @@ static_resources:
 """,
     )
     return [program, "-c", config, "--concurrency", entry.workers, "--disable-hot-restart", "-l", "error"]
+
+
+def envoy_listener(name, address, transport=""):
+    tcp_proxy = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+    return f"""  - name: {name}
+    address: {envoy_address(address)}
+    enable_reuse_port: true
+    tcp_backlog_size: {BACKLOG}
+    per_connection_buffer_limit_bytes: 1048576
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.tcp_proxy
+        typed_config: {{ "@type": {tcp_proxy}, stat_prefix: t, cluster: bench, idle_timeout: 300s }}
+{transport}"""
+
+
+def envoy_tls(certificate):
+    return f"""      transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            tls_params: {{ tls_maximum_protocol_version: TLSv1_3, ecdh_curves: [X25519] }}
+            tls_certificates:
+            - certificate_chain: {{ filename: "{certificate}" }}
+              private_key: {{ filename: "{certificate}" }}
+"""
 
 
 def envoy_program():

@@ -2,27 +2,26 @@
 //! end got: up the server tells it, down it is read here.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ringgate_benches::{ENDLESS, Exchange, HEADER_BYTES};
 use serde_json::json;
 
-use crate::options::{Bulk, Direction, Options};
+use crate::options::{Bulk, Direction};
 use crate::report::Report;
+use crate::stream::Stream;
+use crate::tls::TlsClient;
 
 /// Bytes read or written at once.
 const BUFFER_BYTES: usize = 256 * 1024;
-
-/// How long nothing may move.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Streams for as long as asked.
 ///
 /// # Errors
 /// None of a stream's: those are in the report.
-pub(crate) fn run(options: &Options, bulk: &Bulk) -> io::Result<Report> {
+pub(crate) fn run(server: SocketAddr, tls: Option<&TlsClient>, bulk: &Bulk) -> io::Result<Report> {
     let start = Instant::now();
     let end = start + bulk.seconds;
     let stream = match bulk.direction {
@@ -31,7 +30,7 @@ pub(crate) fn run(options: &Options, bulk: &Bulk) -> io::Result<Report> {
     };
     let results: Vec<io::Result<u64>> = thread::scope(|scope| {
         let threads: Vec<_> = (0..bulk.streams)
-            .map(|_| scope.spawn(|| stream(options.connect, end)))
+            .map(|_| scope.spawn(|| stream(server, tls, end)))
             .collect();
         threads
             .into_iter()
@@ -64,9 +63,10 @@ pub(crate) fn run(options: &Options, bulk: &Bulk) -> io::Result<Report> {
 }
 
 /// Sends until the end and asks the server how much came.
-fn up(server: SocketAddr, end: Instant) -> io::Result<u64> {
+fn up(server: SocketAddr, tls: Option<&TlsClient>, end: Instant) -> io::Result<u64> {
     let mut stream = open(
         server,
+        tls,
         Exchange {
             request: ENDLESS,
             reply: 8,
@@ -77,7 +77,7 @@ fn up(server: SocketAddr, end: Instant) -> io::Result<u64> {
     while Instant::now() < end {
         sent += stream.write(&buffer)? as u64;
     }
-    stream.shutdown(Shutdown::Write)?;
+    stream.end()?;
     let mut count = [0; 8];
     stream.read_exact(&mut count)?;
     let received = u64::from_be_bytes(count);
@@ -90,9 +90,10 @@ fn up(server: SocketAddr, end: Instant) -> io::Result<u64> {
 }
 
 /// Reads until the end.
-fn down(server: SocketAddr, end: Instant) -> io::Result<u64> {
+fn down(server: SocketAddr, tls: Option<&TlsClient>, end: Instant) -> io::Result<u64> {
     let mut stream = open(
         server,
+        tls,
         Exchange {
             request: HEADER_BYTES as u64,
             reply: ENDLESS,
@@ -109,11 +110,9 @@ fn down(server: SocketAddr, end: Instant) -> io::Result<u64> {
     Ok(received)
 }
 
-fn open(server: SocketAddr, exchange: Exchange) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(server)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn open(server: SocketAddr, tls: Option<&TlsClient>, exchange: Exchange) -> io::Result<Stream> {
+    let mut stream = Stream::open(server, tls)?;
     stream.write_all(&exchange.header())?;
+    stream.flush()?;
     Ok(stream)
 }

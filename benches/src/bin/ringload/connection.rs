@@ -2,17 +2,17 @@
 //! never waits.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::time::Instant;
 
 use ringgate_benches::Event;
 
 use crate::reply::Reply;
 use crate::request::Request;
+use crate::stream::Stream;
 
 /// One connection.
 pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     phase: Phase,
     /// When the exchange under way was meant to begin.
     pub(crate) intended: Instant,
@@ -20,7 +20,7 @@ pub(crate) struct Connection {
 
 enum Phase {
     Idle,
-    /// The connection or a further part of the request waits for the socket.
+    /// The connection, its handshake or a further part of the request waits for the socket.
     Sending {
         sent: usize,
     },
@@ -38,7 +38,7 @@ pub(crate) enum Progress {
 
 impl Connection {
     /// A connection on which nothing happens yet.
-    pub(crate) fn idle(stream: TcpStream) -> Self {
+    pub(crate) fn idle(stream: Stream) -> Self {
         Self {
             stream,
             phase: Phase::Idle,
@@ -47,7 +47,7 @@ impl Connection {
     }
 
     /// A connection in the making, on which an exchange begins when it is there.
-    pub(crate) fn connecting(stream: TcpStream, intended: Instant) -> Self {
+    pub(crate) fn connecting(stream: Stream, intended: Instant) -> Self {
         Self {
             stream,
             phase: Phase::Sending { sent: 0 },
@@ -58,7 +58,7 @@ impl Connection {
     /// Begins an exchange.
     ///
     /// # Errors
-    /// Those of send(2).
+    /// Those of the stream.
     pub(crate) fn begin(&mut self, request: &Request, intended: Instant) -> io::Result<()> {
         self.phase = Phase::Sending { sent: 0 };
         self.intended = intended;
@@ -68,20 +68,21 @@ impl Connection {
     /// Goes on with the exchange when the socket is ready for it.
     ///
     /// # Errors
-    /// Those of send(2) and recv(2), and a reply that is none.
+    /// Those of the stream, and a reply that is none.
     pub(crate) fn advance(
         &mut self,
         event: Event,
         request: &Request,
         buffer: &mut [u8],
     ) -> io::Result<Progress> {
-        if event.writable {
-            self.send(request)?;
-        }
+        // A handshake may have to read before it can send.
+        self.send(request)?;
         match &mut self.phase {
             Phase::Idle if event.ended => Err(io::ErrorKind::UnexpectedEof.into()),
-            Phase::Receiving { reply } if event.readable => {
-                receive(&mut self.stream, reply, event.ended, buffer)?;
+            Phase::Receiving { reply } => {
+                if event.readable {
+                    receive(&mut self.stream, reply, event.ended, buffer)?;
+                }
                 if !reply.is_complete() {
                     return Ok(Progress::Pending);
                 }
@@ -102,6 +103,10 @@ impl Connection {
                 result => result?,
             };
         }
+        match self.stream.flush() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            result => result?,
+        }
         let reply = request.reply();
         self.phase = Phase::Receiving { reply };
         Ok(())
@@ -110,7 +115,7 @@ impl Connection {
 
 /// Reads what has come; a short read means that no more has, unless the stream has ended.
 fn receive(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     reply: &mut Reply,
     ended: bool,
     buffer: &mut [u8],
@@ -122,7 +127,7 @@ fn receive(
             result => result?,
         };
         reply.take(&buffer[..count])?;
-        if count < buffer.len() && !ended {
+        if count < buffer.len() && !ended && !stream.reads_short() {
             return Ok(());
         }
     }

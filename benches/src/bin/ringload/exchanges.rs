@@ -2,16 +2,18 @@
 //! were meant to begin.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ringgate_benches::{Interest, Readiness, connect};
+use ringgate_benches::{Interest, Readiness};
 
 use crate::connection::{Connection, Progress};
-use crate::options::{Load, Options};
+use crate::options::Load;
 use crate::pace::Pace;
 use crate::report::{Report, Tally};
 use crate::request::Request;
+use crate::stream::Stream;
+use crate::tls::TlsClient;
 
 /// Bytes read at once.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -26,19 +28,28 @@ pub(crate) enum Connections {
     Kept,
     /// One for each exchange; the client closes first.
     New,
+    /// The same, and a connection that fails keeps none from being made.
+    Flood,
 }
 
 /// Runs exchanges and tells what came of them.
 ///
 /// # Errors
 /// When the run could not begin.
-pub(crate) fn run(options: &Options, load: &Load, connections: Connections) -> io::Result<Report> {
+pub(crate) fn run(
+    server: SocketAddr,
+    tls: Option<TlsClient>,
+    load: &Load,
+    request: Request,
+    connections: Connections,
+) -> io::Result<Report> {
     // Waiting for a fixed time is as exact as the kernel makes it (PR_SET_TIMERSLACK).
     rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1))?;
     let mut run = Run {
-        server: options.connect,
+        server,
+        tls,
         connections,
-        request: Request::new(&load.shape, options.connect),
+        request,
         readiness: Readiness::new()?,
         slots: (0..load.connections).map(|_| None).collect(),
         free: (0..load.connections).rev().collect(),
@@ -52,6 +63,7 @@ pub(crate) fn run(options: &Options, load: &Load, connections: Connections) -> i
 
 struct Run {
     server: SocketAddr,
+    tls: Option<TlsClient>,
     connections: Connections,
     request: Request,
     readiness: Readiness,
@@ -64,10 +76,12 @@ struct Run {
 impl Run {
     fn connect_all(&mut self) -> io::Result<()> {
         for (key, slot) in self.slots.iter_mut().enumerate() {
-            let stream = TcpStream::connect(self.server)?;
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            self.readiness.add(&stream, key as u64, Interest::Edges)?;
+            let began = Instant::now();
+            let stream = Stream::open(self.server, self.tls.as_ref())?;
+            self.tally.shaken(began, stream.handshake());
+            stream.socket().set_nonblocking(true)?;
+            let key = key as u64;
+            self.readiness.add(stream.socket(), key, Interest::Edges)?;
             *slot = Some(Connection::idle(stream));
         }
         Ok(())
@@ -99,6 +113,10 @@ impl Run {
             }
             now = Instant::now();
         }
+        if self.tls.is_some_and(|tls| tls.resumes) {
+            // There is nothing to resume before a first exchange on each.
+            self.tally.check_resumed(load.connections as u64);
+        }
         Ok(self.tally.finish(start))
     }
 
@@ -121,8 +139,9 @@ impl Run {
         match &mut self.slots[slot] {
             Some(connection) => connection.begin(&self.request, intended),
             empty => {
-                let stream = connect(self.server)?;
-                self.readiness.add(&stream, slot as u64, Interest::Edges)?;
+                let stream = Stream::begin(self.server, self.tls.as_ref())?;
+                let key = slot as u64;
+                self.readiness.add(stream.socket(), key, Interest::Edges)?;
                 *empty = Some(Connection::connecting(stream, intended));
                 Ok(())
             }
@@ -139,7 +158,9 @@ impl Run {
             Ok(Progress::Done) => {
                 let now = Instant::now();
                 self.tally.done(now, now - connection.intended);
-                if self.connections == Connections::New {
+                if self.connections != Connections::Kept {
+                    let handshake = connection.stream.handshake();
+                    self.tally.shaken(connection.intended, handshake);
                     self.slots[slot] = None;
                 }
                 self.free.push(slot);
@@ -151,10 +172,14 @@ impl Run {
         }
     }
 
-    /// Gives a slot up: the run has failed, and a peer that refuses is not to be hammered.
+    /// Gives a slot up: the run has failed, and a peer that refuses is not to be hammered, unless
+    /// it is by a flood.
     fn lose(&mut self, slot: usize, error: &io::Error) {
         self.slots[slot] = None;
-        self.tally.lost += 1;
+        match self.connections {
+            Connections::Flood => self.free.push(slot),
+            Connections::Kept | Connections::New => self.tally.lost += 1,
+        }
         self.tally.failed_times(&error.to_string(), 1);
     }
 }

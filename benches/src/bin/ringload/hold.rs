@@ -2,31 +2,30 @@
 //! whoever holds the other end can be looked at meanwhile.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ringgate_benches::{Interest, Readiness};
 use serde_json::json;
 
-use crate::options::{Hold, Options};
+use crate::options::Hold;
 use crate::report::Report;
 use crate::request::Request;
-
-/// How long an exchange may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::stream::Stream;
+use crate::tls::TlsClient;
 
 /// Opens the connections, says `holding` when all have had their exchange, holds them, and looks
 /// which are still there.
 ///
 /// # Errors
 /// When not all could be opened.
-pub(crate) fn run(options: &Options, hold: &Hold) -> io::Result<Report> {
-    let request = Request::new(&hold.shape, options.connect);
+pub(crate) fn run(server: SocketAddr, tls: Option<&TlsClient>, hold: &Hold) -> io::Result<Report> {
+    let request = Request::new(&hold.shape, server);
     let mut buffer = vec![0; 64 * 1024];
     let start = Instant::now();
     let streams = (0..hold.connections)
         .map(|_| {
-            let mut stream = TcpStream::connect(options.connect)?;
+            let mut stream = Stream::open(server, tls)?;
             exchange(&mut stream, &request, &mut buffer)?;
             Ok(stream)
         })
@@ -57,11 +56,9 @@ pub(crate) fn run(options: &Options, hold: &Hold) -> io::Result<Report> {
     Ok(report)
 }
 
-fn exchange(stream: &mut TcpStream, request: &Request, buffer: &mut [u8]) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn exchange(stream: &mut Stream, request: &Request, buffer: &mut [u8]) -> io::Result<()> {
     stream.write_all(&request.bytes)?;
+    stream.flush()?;
     let mut reply = request.reply();
     while !reply.is_complete() {
         match stream.read(buffer)? {
@@ -73,10 +70,10 @@ fn exchange(stream: &mut TcpStream, request: &Request, buffer: &mut [u8]) -> io:
 }
 
 /// How many of the streams have something to read, be it their end.
-fn disturbed(streams: &[TcpStream]) -> io::Result<u64> {
+fn disturbed(streams: &[Stream]) -> io::Result<u64> {
     let mut readiness = Readiness::new()?;
     for (key, stream) in streams.iter().enumerate() {
-        readiness.add(stream, key as u64, Interest::Readable)?;
+        readiness.add(stream.socket(), key as u64, Interest::Readable)?;
     }
     // More than fit into one wait are as bad as those that do.
     Ok(readiness.wait(Some(Duration::ZERO))?.count() as u64)

@@ -1,9 +1,13 @@
 //! The command line of `ringload`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rustls::SupportedCipherSuite;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::ServerName;
 
 /// Puts load on a ringserve, directly or through what is to be measured.
 #[derive(Parser)]
@@ -20,6 +24,8 @@ pub(crate) struct Options {
     /// Print one line of JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) tls: TlsOptions,
     #[command(subcommand)]
     pub(crate) mode: Mode,
 }
@@ -28,16 +34,55 @@ pub(crate) struct Options {
 #[derive(Subcommand)]
 pub(crate) enum Mode {
     /// Exchanges on kept connections
-    Rr(Load),
+    Rr(Exchanges),
     /// Connect, one exchange, close, again and again
-    Crr(Load),
+    Crr(Exchanges),
+    /// Connect, one TLS handshake, close, again and again
+    Handshakes(Handshakes),
     /// Connections that have one exchange and are then idle
     Hold(Hold),
     /// Streams of bytes
     Bulk(Bulk),
 }
 
+/// TLS.
+#[derive(Args)]
+pub(crate) struct TlsOptions {
+    /// Speak TLS 1.3 with X25519, take every certificate
+    #[arg(long, global = true)]
+    pub(crate) tls: bool,
+    /// With TLS, and resume a session on each connection but the first ones
+    #[arg(long, global = true)]
+    pub(crate) resume: bool,
+    /// The only cipher to offer, such as TLS13_AES_128_GCM_SHA256
+    #[arg(long, value_name = "NAME", global = true, value_parser = cipher)]
+    pub(crate) cipher: Option<SupportedCipherSuite>,
+    /// The server's name
+    #[arg(long, value_name = "NAME", global = true, default_value = "localhost", value_parser = server_name)]
+    pub(crate) sni: ServerName<'static>,
+}
+
 /// Exchanges.
+#[derive(Args)]
+pub(crate) struct Exchanges {
+    #[command(flatten)]
+    pub(crate) load: Load,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+/// Handshakes.
+#[derive(Args)]
+pub(crate) struct Handshakes {
+    #[command(flatten)]
+    pub(crate) load: Load,
+    /// Close at the server's first message, as a flood does: the same first message each time and
+    /// no cryptography here, all of it there
+    #[arg(long)]
+    pub(crate) abandon: bool,
+}
+
+/// How much at a time, how long, how fast.
 #[derive(Args)]
 pub(crate) struct Load {
     /// Exchanges at the same time, at most
@@ -50,8 +95,6 @@ pub(crate) struct Load {
     /// from that time. Without it, the next begins when one ends
     #[arg(long, value_parser = rate)]
     pub(crate) rate: Option<f64>,
-    #[command(flatten)]
-    pub(crate) shape: Shape,
 }
 
 /// What is asked and answered.
@@ -102,6 +145,22 @@ pub(crate) enum Direction {
     Up,
     /// From the server
     Down,
+}
+
+fn cipher(text: &str) -> Result<SupportedCipherSuite, String> {
+    let all = aws_lc_rs::ALL_CIPHER_SUITES.iter();
+    let tls13 = all.filter(|suite| suite.tls13().is_some());
+    let mut known: BTreeMap<_, _> = tls13
+        .map(|suite| (format!("{:?}", suite.suite()), *suite))
+        .collect();
+    known.remove(text).ok_or_else(|| {
+        let names: Vec<_> = known.into_keys().collect();
+        format!("it is none of {}", names.join(", "))
+    })
+}
+
+fn server_name(text: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -5,12 +5,17 @@ use std::io;
 /// Bytes of the longest HTTP head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
+/// The first byte of a TLS record that carries a handshake (RFC 8446 §5.1); of an alert it is 21.
+const HANDSHAKE: u8 = 22;
+
 /// What is still to come of a reply.
 pub(crate) enum Reply {
     /// So many bytes.
     Sized { left: u64 },
     /// The rest of an HTTP head, of which this has come, and a body.
     Head { bytes: Vec<u8> },
+    /// A TLS server's first message; what follows it does not matter.
+    Hello,
 }
 
 impl Reply {
@@ -39,6 +44,11 @@ impl Reply {
                 *self = Self::Sized { left };
                 self.take(&body)
             }
+            Self::Hello if bytes.first() == Some(&HANDSHAKE) => {
+                *self = Self::Sized { left: 0 };
+                Ok(())
+            }
+            Self::Hello => Err(io::Error::other("the server refuses the handshake")),
         }
     }
 
@@ -92,5 +102,16 @@ mod tests {
         check(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
         check(b"HTTP/1.1 200 OK\r\n\r\n");
         check(&[b'x'; HEAD_BYTES_MAX + 1]);
+    }
+
+    #[test]
+    fn an_alert_is_no_server_s_first_message() {
+        let check = |bytes: &[u8], expected: bool| {
+            let mut reply = Reply::Hello;
+            assert_eq!(reply.take(bytes).is_ok(), expected);
+            assert_eq!(reply.is_complete(), expected);
+        };
+        check(&[22, 3, 3], true);
+        check(&[21, 3, 3, 0, 2, 2, 40], false);
     }
 }

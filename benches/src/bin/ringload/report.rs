@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
+use crate::tls::Handshake;
+
 /// Latencies are kept with so many digits.
 const DIGITS: u8 = 3;
 
@@ -28,6 +30,8 @@ const QUANTILES: [(&str, f64); 5] = [
 /// What is noted during a run of exchanges.
 pub(crate) struct Tally {
     latencies: Histogram<u64>,
+    handshakes: Histogram<u64>,
+    resumed: u64,
     last: Option<Instant>,
     errors: BTreeMap<String, u64>,
     rate: Option<f64>,
@@ -38,9 +42,12 @@ pub(crate) struct Tally {
 impl Tally {
     /// Nothing yet, of a run that is to keep that rate.
     pub(crate) fn new(rate: Option<f64>) -> Self {
+        let histogram = Histogram::new_with_max(LATENCY_MAX, DIGITS)
+            .expect("the constants are within the histogram's bounds");
         Self {
-            latencies: Histogram::new_with_max(LATENCY_MAX, DIGITS)
-                .expect("the constants are within the histogram's bounds"),
+            latencies: histogram.clone(),
+            handshakes: histogram,
+            resumed: 0,
             last: None,
             errors: BTreeMap::new(),
             rate,
@@ -51,8 +58,23 @@ impl Tally {
     /// An exchange has ended well.
     pub(crate) fn done(&mut self, now: Instant, latency: Duration) {
         self.last = Some(now);
-        let nanoseconds = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        self.latencies.saturating_record(nanoseconds.max(1));
+        record(&mut self.latencies, latency);
+    }
+
+    /// A connection that was meant to begin then has had this handshake, or none.
+    pub(crate) fn shaken(&mut self, intended: Instant, handshake: Option<Handshake>) {
+        if let Some(Handshake { ended, resumed }) = handshake {
+            self.resumed += u64::from(resumed);
+            record(&mut self.handshakes, ended - intended);
+        }
+    }
+
+    /// All but so many handshakes were to resume a session.
+    pub(crate) fn check_resumed(&mut self, full_max: u64) {
+        let full = self.handshakes.len() - self.resumed;
+        if full > full_max {
+            self.failed_times("the session was not resumed", full - full_max);
+        }
     }
 
     /// So many have failed.
@@ -67,20 +89,35 @@ impl Tally {
         if self.rate.is_some_and(|asked| rate < KEPT_MIN * asked) {
             self.failed_times("the rate was not kept", 1);
         }
-        let latency = QUANTILES.map(|(name, quantile)| {
-            let nanoseconds = self.latencies.value_at_quantile(quantile);
-            (name.to_owned(), json!(nanoseconds as f64 / 1e3))
-        });
+        let mut figures = vec![
+            ("exchanges", json!(self.latencies.len())),
+            ("seconds", json!(seconds)),
+            ("exchanges_per_second", json!(rate)),
+            ("latency_us", quantiles_us(&self.latencies)),
+        ];
+        if !self.handshakes.is_empty() {
+            figures.push(("handshakes", json!(self.handshakes.len())));
+            figures.push(("resumed", json!(self.resumed)));
+            figures.push(("handshake_us", quantiles_us(&self.handshakes)));
+        }
         Report {
-            figures: vec![
-                ("exchanges", json!(self.latencies.len())),
-                ("seconds", json!(seconds)),
-                ("exchanges_per_second", json!(rate)),
-                ("latency_us", Value::Object(latency.into_iter().collect())),
-            ],
+            figures,
             errors: self.errors,
         }
     }
+}
+
+fn record(histogram: &mut Histogram<u64>, length: Duration) {
+    let nanoseconds = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+    histogram.saturating_record(nanoseconds.max(1));
+}
+
+fn quantiles_us(histogram: &Histogram<u64>) -> Value {
+    let quantile = |(name, quantile): (&str, f64)| {
+        let nanoseconds = histogram.value_at_quantile(quantile);
+        (name.to_owned(), json!(nanoseconds as f64 / 1e3))
+    };
+    Value::Object(QUANTILES.map(quantile).into_iter().collect())
 }
 
 /// The figures of a run by name, units last, and what failed how often.

@@ -11,17 +11,30 @@ use crate::reply::Reply;
 pub(crate) struct Request {
     /// Its bytes.
     pub(crate) bytes: Vec<u8>,
-    reply: Option<u64>,
+    answer: Answer,
+}
+
+/// What answers a request.
+enum Answer {
+    Sized(u64),
+    Http,
+    Hello,
 }
 
 impl Request {
+    /// Nothing, and no reply to it.
+    pub(crate) const NONE: Self = Self {
+        bytes: Vec::new(),
+        answer: Answer::Sized(0),
+    };
+
     /// The request of that shape, to that server.
     pub(crate) fn new(shape: &Shape, server: SocketAddr) -> Self {
         if shape.http {
             let head = format!("GET /{} HTTP/1.1\r\nHost: {server}\r\n\r\n", shape.reply);
             return Self {
                 bytes: head.into_bytes(),
-                reply: None,
+                answer: Answer::Http,
             };
         }
         let exchange = Exchange {
@@ -32,15 +45,24 @@ impl Request {
         bytes.resize(shape.request as usize, 0);
         Self {
             bytes,
-            reply: Some(shape.reply),
+            answer: Answer::Sized(shape.reply),
+        }
+    }
+
+    /// The first message of a TLS handshake, which a server's first message answers.
+    pub(crate) fn hello(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            answer: Answer::Hello,
         }
     }
 
     /// The reply that it gets, of which nothing has come yet.
     pub(crate) fn reply(&self) -> Reply {
-        match self.reply {
-            Some(left) => Reply::Sized { left },
-            None => Reply::Head { bytes: Vec::new() },
+        match self.answer {
+            Answer::Sized(left) => Reply::Sized { left },
+            Answer::Http => Reply::Head { bytes: Vec::new() },
+            Answer::Hello => Reply::Hello,
         }
     }
 }
