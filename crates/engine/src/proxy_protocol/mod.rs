@@ -47,7 +47,7 @@ pub enum Parsed {
     Incomplete,
     /// They begin with a header.
     Header(Header),
-    /// They do not, and the connection cannot be told apart from a lie.
+    /// They do not, or with one that breaks the rules. Nothing of the connection is to be believed.
     Refused(Flaw),
 }
 
