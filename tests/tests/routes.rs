@@ -80,6 +80,7 @@ pools:
     let plain = ringgate.connect("tls");
     send_all(&plain, "GET / HTTP/1.1\r\n\r\n");
     let _ = read_to_end(&plain);
+    drop(plain);
     assert_eq!(rest.accepted(), 2);
 
     client

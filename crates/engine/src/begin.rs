@@ -153,6 +153,12 @@ pub(crate) async fn begin(
         match &listener.tls {
             Some(termination) if route.is_none_or(|route| !route.passthrough) => {
                 local.handshakes.set_max(snapshot.handshakes_max);
+                if said.heard.get_mut().is_empty() {
+                    let heard = hear(&client.stream, said.heard.get_mut(), Reason::TlsHandshake);
+                    if let Some(heard) = timeout(deadline, heard).await {
+                        heard?;
+                    }
+                }
                 let heard = said.heard.take();
                 let began = now();
                 let accepting = tls::accept(termination, &local.handshakes, &client.stream, heard);
