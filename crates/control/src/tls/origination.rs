@@ -24,7 +24,7 @@ const SESSIONS: (usize, usize) = (32, 1024);
 #[derive(Debug)]
 pub(crate) struct PoolTls {
     pub(crate) origination: Arc<Origination>,
-    /// What checks say to servers: the same, but with sessions of their own.
+    /// What checks say to servers: the same, but no session is resumed, for only a new one verifies the server.
     pub(crate) checks: Arc<ClientConfig>,
     /// What is shown to servers that ask.
     pub(crate) identity: Option<Arc<Identity>>,
@@ -120,19 +120,21 @@ impl PoolTls {
             .collect();
         config.enable_sni = matches!(server_name, Some(ServerName::DnsName(_)));
         let sessions = pool.servers.len().clamp(SESSIONS.0, SESSIONS.1);
-        // The store of sessions is behind a lock, so no worker shares one with another, nor with the checks.
+        // The store of sessions is behind a lock, so no worker shares one with another.
         let own = || {
             let mut config = config.clone();
             config.resumption = Resumption::in_memory_sessions(sessions);
             Arc::new(config)
         };
+        let mut checks = config.clone();
+        checks.resumption = Resumption::disabled();
         let origination = Origination {
             configs: (0..reader.workers).map(|_| own()).collect(),
             server_name,
         };
         Ok(Arc::new(PoolTls {
             origination: Arc::new(origination),
-            checks: own(),
+            checks: Arc::new(checks),
             identity,
             ca: digest,
         }))
@@ -144,6 +146,7 @@ pub(crate) fn unverified() -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(super::provider());
     let mut config = client_config(Verified::Nobody, None, &provider)?;
     config.enable_sni = false;
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 

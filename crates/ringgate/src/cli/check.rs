@@ -14,7 +14,8 @@ use crate::print::{note, print};
 /// Check a configuration file
 ///
 /// Prints every mistake with its place and exits with 1, or one line and exits with 0. The certificates, keys and other
-/// files that it names are read too. A pool that no listener uses is only noted, and so is a certificate that ends soon.
+/// files that it names are read too. A pool that no listener uses is only noted, and so is a certificate that ends
+/// soon.
 #[derive(Args, Debug)]
 pub(crate) struct Check {
     #[command(flatten)]
