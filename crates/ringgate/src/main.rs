@@ -4,6 +4,7 @@
 mod cli;
 mod demo;
 mod failure;
+mod material;
 mod print;
 mod process;
 

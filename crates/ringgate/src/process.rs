@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ringgate_config::{ConnectionLimit, Plan};
+use ringgate_config::{ConnectionLimit, Places, Plan};
 use ringgate_control::admin::Doors;
 use ringgate_control::facts::Facts;
 use ringgate_control::instance::Claim;
@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::failure::Failure;
+use crate::material;
 use crate::process::descriptors::ConnectionBudget;
 
 /// A process whose listeners accept and whose workers turn.
@@ -35,15 +36,20 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Claims what the plan asks for, binds its listeners and starts its workers. `config` is the file that the plan
-    /// was made from, if there is one.
+    /// Claims what the plan asks for, binds its listeners and starts its workers. `places` are those of its
+    /// values, and `config` is the file that it was made from, if there is one.
     ///
     /// # Errors
     /// With the first thing that could not be had, and the way out; nothing stays claimed.
-    pub(crate) fn start(plan: Plan, config: Option<PathBuf>) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        plan: Plan,
+        places: &Places,
+        config: Option<PathBuf>,
+    ) -> Result<Self, Failure> {
         let started = Instant::now();
         logging::begin(&plan.log);
         let cores = cores::place(plan.workers);
+        let material = material::read(&plan, places, cores.len())?;
         let connections_max = connections_max(&plan, cores.len())?;
 
         let claim = Claim::take(&plan.admin.socket).map_err(Failure::new)?;
@@ -54,7 +60,7 @@ impl Process {
             files,
         } = listen(&plan, cores.len())?;
 
-        let facts = Facts::new(&plan, cores.len(), connections_max);
+        let facts = Facts::new(&plan, material, cores.len(), connections_max);
         let shared = Arc::new(Shared::new(cores.len()));
         let (ended_sender, ended) = mpsc::unbounded_channel();
         let mut workers: Vec<Worker> = Vec::with_capacity(cores.len());

@@ -175,7 +175,8 @@ mod tests {
     use crate::tls::testing::{Authority, Made, leaf, made};
 
     fn of(made: &Made) -> Certificate {
-        Certificate::of(&[made.certificate.clone()], Path::new("/x/file.pem")).unwrap()
+        let chain = std::slice::from_ref(&made.certificate);
+        Certificate::of(chain, Path::new("/x/file.pem")).unwrap()
     }
 
     #[test]

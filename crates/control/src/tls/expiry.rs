@@ -127,3 +127,68 @@ fn all<'a>(material: &'a Material, plan: &Plan) -> impl Iterator<Item = (String,
     });
     listeners.chain(pools)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::Directory;
+    use crate::tls::load;
+    use crate::tls::testing::{Made, expired, leaf, made, tls_plan};
+
+    #[test]
+    fn each_certificate_has_one_row_with_a_name_of_its_own() {
+        let directory = Directory::new();
+        let root = directory.path("");
+        made(&["a.example"]).write(&root, "a");
+        made(&["a.example"]).write(&root, "b");
+        expired(&["c.example"]).write(&root, "c");
+        let mut plan = tls_plan(&root);
+        plan.listeners.push(plan.listeners[0].clone());
+        let material = load(&plan, 1, SystemTime::now()).unwrap();
+        let rows = ends(&material);
+        let names: Vec<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
+        let second = format!("a.example ({})", root.join("b.pem").display());
+        assert_eq!(names, ["a.example", &second, "c.example"]);
+        assert_eq!(rows[2].1, 978_307_200);
+    }
+
+    #[test]
+    fn what_ends_soon_or_has_ended_is_warned_about() {
+        let directory = Directory::new();
+        let root = directory.path("");
+        let mut parameters = leaf(&["a.example"]);
+        parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(2020, 4, 1);
+        Made::from(parameters).write(&root, "a");
+        let plan = tls_plan(&root);
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_585_699_200);
+        let day = Duration::from_secs(86_400);
+        let material = load(&plan, 1, end - 30 * day).unwrap();
+        for (now, expected) in [
+            (end - 30 * day, None),
+            (
+                end - 2 * day,
+                Some("ends in 2 days, on 2020-04-01T00:00:00Z"),
+            ),
+            (end - day, Some("ends in 1 day,")),
+            (end - day / 2, Some("ends in less than a day")),
+            (end + day, Some("HAS EXPIRED on 2020-04-01T00:00:00Z")),
+            (
+                end - 365 * day,
+                Some("is not good before 2020-01-01T00:00:00Z"),
+            ),
+        ] {
+            let found: Vec<String> = warnings(&material, &plan, now)
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(found.len(), usize::from(expected.is_some()), "{found:?}");
+            assert!(
+                expected.is_none_or(|part| found[0].contains(part)),
+                "{found:?}"
+            );
+        }
+    }
+}

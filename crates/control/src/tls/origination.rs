@@ -24,7 +24,7 @@ const SESSIONS: (usize, usize) = (32, 1024);
 #[derive(Debug)]
 pub(crate) struct PoolTls {
     pub(crate) origination: Arc<Origination>,
-    /// What checks say to servers: the same, but with sessions of their own.
+    /// What checks say to servers: the same, but no session is resumed, for only a new one verifies the server.
     pub(crate) checks: Arc<ClientConfig>,
     /// What is shown to servers that ask.
     pub(crate) identity: Option<Arc<Identity>>,
@@ -120,19 +120,21 @@ impl PoolTls {
             .collect();
         config.enable_sni = matches!(server_name, Some(ServerName::DnsName(_)));
         let sessions = pool.servers.len().clamp(SESSIONS.0, SESSIONS.1);
-        // The store of sessions is behind a lock, so no worker shares one with another, nor with the checks.
+        // The store of sessions is behind a lock, so no worker shares one with another.
         let own = || {
             let mut config = config.clone();
             config.resumption = Resumption::in_memory_sessions(sessions);
             Arc::new(config)
         };
+        let mut checks = config.clone();
+        checks.resumption = Resumption::disabled();
         let origination = Origination {
             configs: (0..reader.workers).map(|_| own()).collect(),
             server_name,
         };
         Ok(Arc::new(PoolTls {
             origination: Arc::new(origination),
-            checks: own(),
+            checks: Arc::new(checks),
             identity,
             ca: digest,
         }))
@@ -144,6 +146,7 @@ pub(crate) fn unverified() -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(super::provider());
     let mut config = client_config(Verified::Nobody, None, &provider)?;
     config.enable_sni = false;
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
@@ -239,5 +242,92 @@ impl ServerCertVerifier for AnyServer {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rustls::ServerConfig;
+
+    use super::*;
+    use crate::testing::Directory;
+    use crate::tls::testing::{Authority, Made, handshake, leaf, pool_plan};
+    use crate::tls::{load, provider};
+
+    fn server(made: &Made) -> Arc<ServerConfig> {
+        let config = ServerConfig::builder_with_provider(Arc::new(provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.certificate.clone()], made.private_key())
+            .unwrap();
+        Arc::new(config)
+    }
+
+    #[test]
+    fn servers_are_verified_unless_the_plan_says_otherwise() {
+        let directory = Directory::new();
+        let (ours, others) = (Authority::new("ours"), Authority::new("others"));
+        let ca = directory.path("ca.pem");
+        fs::write(&ca, &ours.pem).unwrap();
+        let good = server(&ours.sign(leaf(&["app.internal"])));
+        let bad = server(&others.sign(leaf(&["app.internal"])));
+        for verify in [true, false] {
+            let mut plan = pool_plan("127.0.0.1:1", &ca, Some("app.internal"));
+            plan.pools[0].tls.as_mut().unwrap().verify = verify;
+            let material = load(&plan, 2, SystemTime::now()).unwrap();
+            let configs = &material.origination(0).unwrap().configs;
+            assert_eq!(configs.len(), 2);
+            assert!(handshake(&configs[0], &good, "app.internal").is_ok());
+            assert_eq!(
+                handshake(&configs[1], &good, "other.internal").is_err(),
+                verify
+            );
+            assert_eq!(
+                handshake(&configs[1], &bad, "app.internal").is_err(),
+                verify
+            );
+            assert_eq!(
+                material.warnings(&plan, SystemTime::now()).len(),
+                usize::from(!verify)
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_is_sent_only_where_there_is_one() {
+        let directory = Directory::new();
+        let ca = directory.path("ca.pem");
+        fs::write(&ca, Authority::new("ours").pem).unwrap();
+        for (name, sent) in [
+            (Some("app.internal"), true),
+            (Some("10.0.0.1"), false),
+            (None, false),
+        ] {
+            let plan = pool_plan("127.0.0.1:1", &ca, name);
+            let material = load(&plan, 1, SystemTime::now()).unwrap();
+            let origination = material.origination(0).unwrap();
+            assert_eq!(origination.configs[0].enable_sni, sent, "{name:?}");
+            assert_eq!(origination.server_name.is_some(), name.is_some());
+        }
+    }
+
+    #[test]
+    fn a_file_that_goes_bad_changes_nothing_and_a_new_one_makes_new_settings() {
+        let directory = Directory::new();
+        let ca = directory.path("ca.pem");
+        let plan = pool_plan("127.0.0.1:1", &ca, None);
+        let problems = load(&plan, 1, SystemTime::now()).unwrap_err();
+        assert_eq!(problems[0].key, "pools.app.tls.ca");
+        fs::write(&ca, Authority::new("ours").pem).unwrap();
+        let material = load(&plan, 1, SystemTime::now()).unwrap();
+        fs::write(&ca, "").unwrap();
+        let (same, problems) = material.reread(&plan, SystemTime::now());
+        assert!(same.is(&material) && problems.len() == 1);
+        fs::write(&ca, Authority::new("others").pem).unwrap();
+        let (other, problems) = material.reread(&plan, SystemTime::now());
+        assert!(!other.is(&material) && problems.is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! The identities that a listener shows: all that its configuration names, each as new as it can be had. One that has
 //! gone bad goes on as it was; a listener that has any never ends up with none.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -26,7 +27,10 @@ pub(super) fn read(
     now: SystemTime,
 ) -> (Shown, Vec<Problem>) {
     let mut reading = Reading {
-        old,
+        old: old
+            .iter()
+            .map(|old| (old.certificate.file.as_path(), old))
+            .collect(),
         provider,
         now,
         shown: Vec::new(),
@@ -67,14 +71,15 @@ pub(super) fn by_name(shown: &[Arc<Identity>]) -> Option<Certificates> {
 }
 
 struct Reading<'a> {
-    old: &'a [Arc<Identity>],
+    /// By the files of their certificates.
+    old: HashMap<&'a Path, &'a Arc<Identity>>,
     provider: &'a CryptoProvider,
     now: SystemTime,
     shown: Shown,
     problems: Vec<Problem>,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
     fn folder(&mut self, path: &Path, key: &str) {
         let candidates = match folder::candidates(path) {
             Ok(candidates) => candidates,
@@ -129,9 +134,8 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn before(&self, source: Source<'_>) -> Option<&Arc<Identity>> {
-        let is_it = |old: &&Arc<Identity>| old.certificate.file == source.cert;
-        self.old.iter().find(is_it)
+    fn before(&self, source: Source<'_>) -> Option<&'a Arc<Identity>> {
+        self.old.get(source.cert).copied()
     }
 }
 

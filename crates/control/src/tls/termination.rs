@@ -205,3 +205,141 @@ fn binding(listener: &str, clients: Option<&ClientTrust>) -> Digest {
 fn same(new: &[Arc<Identity>], old: &[Arc<Identity>]) -> bool {
     new.len() == old.len() && new.iter().zip(old).all(|(new, old)| Arc::ptr_eq(new, old))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use ringgate_config::{ClientAuth, ClientAuthMode, Plan};
+    use rustls::ClientConfig;
+
+    use super::*;
+    use crate::testing::Directory;
+    use crate::tls::testing::{Authority, client, handshake, leaf, tls_plan};
+    use crate::tls::{Material, load};
+
+    fn server(material: &Material) -> Arc<ServerConfig> {
+        Arc::clone(&material.termination(0).unwrap().config)
+    }
+
+    fn loaded(plan: &Plan) -> Material {
+        load(plan, 1, SystemTime::now()).unwrap()
+    }
+
+    /// A plan whose listener asks clients for certificates of an authority, which is written to `ca.pem`.
+    fn asking(folder: &Path, files: &Directory, clients: &Authority) -> Plan {
+        fs::write(files.path("ca.pem"), &clients.pem).unwrap();
+        let mut plan = tls_plan(folder);
+        let tls = plan.listeners[0].tls.as_mut().unwrap();
+        tls.client_auth = Some(ClientAuth {
+            ca: files.path("ca.pem"),
+            mode: ClientAuthMode::Require,
+            crl: None,
+        });
+        plan
+    }
+
+    #[test]
+    fn a_client_gets_the_certificate_of_the_name_it_asks_for_and_resumes_by_a_ticket() {
+        let directory = Directory::new();
+        let root = Authority::new("root");
+        let (a, b) = (
+            root.sign(leaf(&["a.example"])),
+            root.sign(leaf(&["*.b.example", "a.example"])),
+        );
+        a.write(&directory.path(""), "a");
+        b.write(&directory.path(""), "b");
+        let mut plan = tls_plan(&directory.path(""));
+        plan.listeners[0].tls.as_mut().unwrap().alpn = vec!["h2".to_owned()];
+        let material = loaded(&plan);
+        for (name, expected) in [("a.example", &a), ("www.b.example", &b)] {
+            let client = client(&root.certificate, None);
+            let mut with_alpn = client.as_ref().clone();
+            with_alpn.alpn_protocols = vec![b"http/1.1".to_vec(), b"h2".to_vec()];
+            let with_alpn = Arc::new(with_alpn);
+            let first = handshake(&with_alpn, &server(&material), name).unwrap();
+            assert_eq!(first.certificate, expected.certificate);
+            assert_eq!(first.alpn.as_deref(), Some(&b"h2"[..]));
+            assert!(!first.resumed);
+            assert!(
+                handshake(&with_alpn, &server(&material), name)
+                    .unwrap()
+                    .resumed
+            );
+        }
+    }
+
+    #[test]
+    fn the_oldest_version_is_the_one_that_was_asked_for() {
+        let directory = Directory::new();
+        let root = Authority::new("root");
+        root.sign(leaf(&["a.example"]))
+            .write(&directory.path(""), "a");
+        let mut plan = tls_plan(&directory.path(""));
+        let old = ClientConfig::builder_with_provider(Arc::new(crate::tls::provider()))
+            .with_protocol_versions(&[&TLS12])
+            .unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(root.certificate.clone()).unwrap();
+        let old = Arc::new(old.with_root_certificates(roots).with_no_client_auth());
+        let material = loaded(&plan);
+        assert!(handshake(&old, &server(&material), "a.example").is_ok());
+        assert!(
+            handshake(&old, &server(&material), "a.example")
+                .unwrap()
+                .resumed
+        );
+        plan.listeners[0].tls.as_mut().unwrap().min_version = TlsVersion::V1_3;
+        assert!(handshake(&old, &server(&loaded(&plan)), "a.example").is_err());
+    }
+
+    #[test]
+    fn a_session_is_not_resumed_elsewhere_nor_when_other_clients_are_asked_for() {
+        let (certs, files) = (Directory::new(), Directory::new());
+        let (root, clients) = (Authority::new("root"), Authority::new("clients"));
+        root.sign(leaf(&["a.example"])).write(&certs.path(""), "a");
+        let plan = asking(&certs.path(""), &files, &clients);
+        let client = client(&root.certificate, Some(&clients.sign(leaf(&["client"]))));
+        let material = loaded(&plan);
+        let resumes = |material: &Material| {
+            handshake(&client, &server(material), "a.example").map(|outcome| outcome.resumed)
+        };
+        assert_eq!(resumes(&material), Ok(false));
+        assert_eq!(resumes(&material), Ok(true));
+
+        // Certificates that are renewed do not end sessions.
+        root.sign(leaf(&["a.example"])).write(&certs.path(""), "a");
+        let (renewed, problems) = material.reread(&plan, SystemTime::now());
+        assert!(problems.is_empty() && !renewed.is(&material));
+        assert_eq!(resumes(&renewed), Ok(true));
+
+        // Other authorities do.
+        let others = Authority::new("others");
+        fs::write(
+            files.path("ca.pem"),
+            format!("{}{}", clients.pem, others.pem),
+        )
+        .unwrap();
+        let (asking_others, _) = renewed.reread(&plan, SystemTime::now());
+        assert_eq!(resumes(&asking_others), Ok(false));
+        fs::write(files.path("ca.pem"), &others.pem).unwrap();
+        let (refusing, _) = asking_others.reread(&plan, SystemTime::now());
+        assert!(resumes(&refusing).is_err());
+    }
+
+    #[test]
+    fn what_goes_bad_stays_as_it_was_and_nobody_is_let_in_without_a_certificate() {
+        let (certs, files) = (Directory::new(), Directory::new());
+        let (root, clients) = (Authority::new("root"), Authority::new("clients"));
+        root.sign(leaf(&["a.example"])).write(&certs.path(""), "a");
+        let plan = asking(&certs.path(""), &files, &clients);
+        let nobody = client(&root.certificate, None);
+        let material = loaded(&plan);
+        fs::write(files.path("ca.pem"), "").unwrap();
+        let (after, problems) = material.reread(&plan, SystemTime::now());
+        assert!(after.is(&material));
+        assert_eq!(problems[0].key, "listeners.web.tls.client_auth.ca");
+        assert!(handshake(&nobody, &server(&after), "a.example").is_err());
+    }
+}

@@ -146,3 +146,141 @@ fn log_change(plan: &Plan, before: &Material, after: &Material) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::testing::{Directory, facts, until};
+    use crate::tls::testing::{made, tls_plan};
+
+    /// The names of the default certificate that is published, and the generation.
+    fn shown(facts: &RefCell<Facts>) -> (String, u64) {
+        let facts = facts.borrow();
+        let name = facts
+            .material()
+            .certificates(0)
+            .next()
+            .unwrap()
+            .name
+            .clone();
+        let snapshot = facts.snapshot();
+        let published = snapshot.listeners[0].tls.as_ref().map(Arc::as_ptr);
+        assert_eq!(published, facts.material().termination(0).map(Arc::as_ptr));
+        (name, snapshot.generation)
+    }
+
+    async fn kept_up(folder: &Path, test: impl AsyncFnOnce(Rc<RefCell<Facts>>)) {
+        let plan = tls_plan(folder);
+        let facts = Rc::new(RefCell::new(facts(&plan, 1, 1)));
+        let tasks = LocalSet::new();
+        tasks
+            .run_until(async {
+                start(&plan, &facts);
+                test(Rc::clone(&facts)).await;
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_new_pair_is_published_once_and_a_bad_one_is_not() {
+        let directory = Directory::new();
+        let root = directory.path("");
+        made(&["first.example"]).write(&root, "a");
+        kept_up(&root, async |facts| {
+            fs::write(root.join("a.pem"), "").unwrap();
+            until("the bad file is seen", || {
+                facts.borrow().rereads.failed == 1
+            })
+            .await;
+            assert_eq!(shown(&facts), ("first.example".to_owned(), 1));
+            assert_eq!(facts.borrow().rereads.problems.len(), 1);
+            made(&["second.example"]).write(&root, "a");
+            until("the new pair is seen", || {
+                facts.borrow().rereads.succeeded == 1
+            })
+            .await;
+            assert_eq!(shown(&facts), ("second.example".to_owned(), 2));
+            assert!(facts.borrow().rereads.problems.is_empty());
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_exchanged_by_a_link_is_seen() {
+        let directory = Directory::new();
+        let root = directory.path("certs");
+        for (version, name) in [("..1", "first.example"), ("..2", "second.example")] {
+            let data = root.join(version);
+            fs::create_dir_all(&data).unwrap();
+            let made = made(&[name]);
+            fs::write(data.join("tls.crt"), made.pem).unwrap();
+            fs::write(data.join("tls.key"), made.key).unwrap();
+        }
+        // As Kubernetes mounts a secret.
+        symlink("..1", root.join("..data")).unwrap();
+        symlink("..data/tls.crt", root.join("tls.crt")).unwrap();
+        symlink("..data/tls.key", root.join("tls.key")).unwrap();
+        kept_up(&root, async |facts| {
+            symlink("..2", root.join("..data_tmp")).unwrap();
+            fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+            until("the other folder is seen", || {
+                facts.borrow().rereads.succeeded == 1
+            })
+            .await;
+            assert_eq!(shown(&facts), ("second.example".to_owned(), 2));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_folder_per_site_that_comes_later_is_followed_too() {
+        let directory = Directory::new();
+        let root = directory.path("live");
+        fs::create_dir(&root).unwrap();
+        made(&["z.example"]).write(&root, "z");
+        let write = |name: &str| {
+            let site = root.join("a");
+            fs::create_dir_all(&site).unwrap();
+            let made = made(&[name]);
+            fs::write(site.join("fullchain.pem"), made.pem).unwrap();
+            fs::write(site.join("privkey.pem"), made.key).unwrap();
+        };
+        kept_up(&root, async |facts| {
+            for name in ["a.example", "b.example"] {
+                write(name);
+                until("it is shown", || shown(&facts).0 == name).await;
+            }
+        })
+        .await;
+    }
+
+    #[test]
+    fn the_same_problem_is_counted_once() {
+        let directory = Directory::new();
+        let root = directory.path("");
+        made(&["a.example"]).write(&root, "a");
+        let plan = tls_plan(&root);
+        let facts = RefCell::new(facts(&plan, 1, 1));
+        let reread = || {
+            let known = facts.borrow().material().clone();
+            let (material, problems) = known.reread(&plan, SystemTime::now());
+            take_over(&plan, &facts, material, problems);
+            let rereads = &facts.borrow().rereads;
+            (rereads.succeeded, rereads.failed, rereads.problems.len())
+        };
+        assert_eq!(reread(), (0, 0, 0));
+        let good = fs::read(root.join("a.pem")).unwrap();
+        fs::write(root.join("a.pem"), "garbage").unwrap();
+        assert_eq!(reread(), (0, 1, 1));
+        assert_eq!(reread(), (0, 1, 1));
+        fs::write(root.join("a.pem"), good).unwrap();
+        assert_eq!(reread(), (0, 1, 0));
+        assert_eq!(facts.borrow().snapshot().generation, 1);
+    }
+}

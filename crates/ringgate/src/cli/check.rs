@@ -1,16 +1,21 @@
-//! `ringgate check`: say whether a file is good, and what it comes to. It never binds, connects or resolves anything.
+//! `ringgate check`: say whether a file is good, with the files that it names, and what it comes to. It never binds,
+//! connects or resolves anything.
+
+use std::time::SystemTime;
 
 use clap::Args;
 use ringgate_config::Plan;
 
 use crate::cli::file::File;
 use crate::failure::Failure;
+use crate::material;
 use crate::print::{note, print};
 
 /// Check a configuration file
 ///
-/// Prints every mistake with its place and exits with 1, or one line and exits with 0. A pool that no listener uses is
-/// only noted.
+/// Prints every mistake with its place and exits with 1, or one line and exits with 0. The certificates, keys and other
+/// files that it names are read too. A pool that no listener uses is only noted, and so is a certificate that ends
+/// soon.
 #[derive(Args, Debug)]
 pub(crate) struct Check {
     #[command(flatten)]
@@ -23,9 +28,13 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn act(self) -> Result<(), Failure> {
-        let plan = self.file.load()?;
+        let (plan, places) = self.file.load()?;
+        let material = material::read(&plan, &places, 1)?;
         for pool in plan.unused_pools() {
             note(format_args!("pool `{}` is used by no listener", pool.name));
+        }
+        for warning in material.warnings(&plan, SystemTime::now()) {
+            note(warning);
         }
         if self.effective {
             return print(&ringgate_config::effective(&plan));

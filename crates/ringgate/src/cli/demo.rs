@@ -33,9 +33,10 @@ impl Demo {
         let servers = start_servers()?;
         let directory = PrivateDirectory::create()?;
         let text = config(&servers, &directory.0.join("admin.sock"));
-        let plan = ringgate_config::parse("the demo's configuration", &text, &self.overrides)?;
+        let (plan, places) =
+            ringgate_config::parse_with_places("the demo's configuration", &text, &self.overrides)?;
         let guide = what_to_try(&plan, &servers[0]);
-        let process = Process::start(plan, None).map_err(|failure| {
+        let process = Process::start(plan, &places, None).map_err(|failure| {
             failure.with_advice(
                 "if a port is taken: ringgate demo --set listeners.demo.bind=:8081 --set admin.http=127.0.0.1:9901",
             )

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ringgate_config::{Override, Plan};
+use ringgate_config::{Override, Places, Plan};
 
 use crate::failure::Failure;
 
@@ -25,11 +25,14 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// The plan that the file and its overrides make.
+    /// The plan that the file and its overrides make, and the places of its values.
     ///
     /// # Errors
     /// With every mistake of both.
-    pub(crate) fn load(&self) -> Result<Plan, Failure> {
-        Ok(ringgate_config::load(&self.path, &self.overrides)?)
+    pub(crate) fn load(&self) -> Result<(Plan, Places), Failure> {
+        Ok(ringgate_config::load_with_places(
+            &self.path,
+            &self.overrides,
+        )?)
     }
 }

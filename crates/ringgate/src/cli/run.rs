@@ -48,10 +48,10 @@ impl Run {
                 .overrides
                 .extend(value.map(|value| Override::flag(flag, key, value)));
         }
-        let plan = self.file.load()?;
+        let (plan, places) = self.file.load()?;
         // Whoever asks for the status stands elsewhere. It fails only where there is no working directory any more.
         let config = path::absolute(&self.file.path).unwrap_or(self.file.path);
-        Process::start(plan, Some(config))?.serve()
+        Process::start(plan, &places, Some(config))?.serve()
     }
 }
 

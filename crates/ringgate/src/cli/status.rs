@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use ringgate_control::client;
-use ringgate_control::status::{Listener, Pool, Server, Status as Report, Worker};
+use ringgate_control::status::{Certificate, Listener, Pool, Server, Status as Report, Worker};
 
 use crate::cli::status::figure::{bytes, span};
 use crate::cli::status::table::{Column, Table};
@@ -75,10 +75,14 @@ fn render(report: &Report, now: Duration) -> String {
     [
         head,
         listeners(&report.listeners),
+        certificates(&report.listeners, now),
         pools(&report.pools),
         servers(&report.pools, now),
         workers(&report.workers),
     ]
+    .into_iter()
+    .filter(|part| !part.is_empty())
+    .collect::<Vec<_>>()
     .join("\n")
 }
 
@@ -102,6 +106,43 @@ fn listeners(listeners: &[Listener]) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// Nothing when no listener ends TLS.
+fn certificates(listeners: &[Listener], now: Duration) -> String {
+    let mut table = Table::new(&[
+        Column::text("LISTENER"),
+        Column::text("CERTIFICATE"),
+        Column::number("NAMES"),
+        Column::number("ENDS IN"),
+        Column::text("FILE"),
+    ]);
+    if listeners
+        .iter()
+        .all(|listener| listener.certificates.is_empty())
+    {
+        return String::new();
+    }
+    for listener in listeners {
+        for certificate in &listener.certificates {
+            table.row([
+                listener.name.clone(),
+                certificate.name.clone(),
+                certificate.names.len().to_string(),
+                time_left(certificate, now),
+                certificate.file.clone(),
+            ]);
+        }
+    }
+    table.to_string()
+}
+
+fn time_left(certificate: &Certificate, now: Duration) -> String {
+    let end = Duration::from_secs(u64::try_from(certificate.not_after).unwrap_or(0));
+    match end.checked_sub(now) {
+        Some(left) => span(left.as_secs_f64()),
+        None => "EXPIRED".to_owned(),
+    }
 }
 
 fn pools(pools: &[Pool]) -> String {
