@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ringgate_tests::{Authority, Says};
 use ringgate_tests::{Config, Finished, Ringgate, Server, TempDir, loopback, refuses, run_to_end};
 
 const WRONG: &str = "
@@ -255,8 +256,21 @@ fn every_file_that_we_show_is_good() {
         shown.iter().any(|file| file.starts_with(dir.path())),
         "the README shows a file"
     );
+    // The files that they name are those of some other host.
+    let named = TempDir::new();
+    let authority = Authority::new("shown");
+    let identity = authority.sign(&Says::names(&["example.com"]));
+    identity.write(&named.path().join("certs"), "site");
+    let in_place = |name: &str, text: &str| fs::write(named.path().join(name), text).unwrap();
+    in_place("app.pem", &identity.cert);
+    in_place("app.key", &identity.key);
+    in_place("ca.pem", authority.pem());
+    let folder = format!("{}/", named.path().display());
     for file in shown {
-        let finished = check(&file, &[]);
+        let text = fs::read_to_string(&file).unwrap();
+        let here = named.path().join("ringgate.yaml");
+        fs::write(&here, text.replace("/etc/ringgate/", &folder)).unwrap();
+        let finished = check(&here, &[]);
         assert_eq!(
             finished.code,
             Some(0),

@@ -268,4 +268,24 @@ mod tests {
             .what;
         assert!(what.contains("certificate 1 in f is malformed"), "{what}");
     }
+
+    #[test]
+    fn no_certificate_however_broken_is_a_panic() {
+        let whole = made(&["a.example", "*.b.example", "10.0.0.1"]).certificate;
+        let try_it = |bytes: Vec<u8>| {
+            let der = CertificateDer::from(bytes);
+            let _ = (
+                Certificate::of(&[der.clone(), der.clone()], Path::new("f")),
+                is_authority(&der),
+            );
+        };
+        for at in 0..whole.len() {
+            try_it(whole[..at].to_vec());
+            for bit in 0..8 {
+                let mut broken = whole.to_vec();
+                broken[at] ^= 1 << bit;
+                try_it(broken);
+            }
+        }
+    }
 }
