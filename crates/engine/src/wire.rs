@@ -20,26 +20,29 @@ impl Wire {
         Self { stream, tls: None }
     }
 
-    /// Takes as much of some bytes as there is room for, without waiting.
+    /// Takes as much of some bytes as there is room for, without waiting. What is encrypted goes out with
+    /// [`Wire::flush`], and so may the rest when `more` is to come.
     ///
     /// # Errors
     /// `WouldBlock` when there is no room, otherwise those of send(2).
-    pub(crate) fn take(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn take(&self, bytes: &[u8], more: bool) -> io::Result<usize> {
         match &self.tls {
+            None if more => self.stream.try_send_some(bytes),
             None => self.stream.try_send(&[IoSlice::new(bytes)]),
             Some(tls) => tls.seal(bytes),
         }
     }
 
-    /// Waits until there is room again, and everything taken before has gone out.
+    /// Waits until everything taken before has gone out.
     ///
     /// # Errors
     /// Those of send(2).
     pub(crate) async fn flush(&self) -> io::Result<()> {
         match &self.tls {
-            None => self.stream.sent().await,
-            Some(tls) => tls.flush(&self.stream).await,
+            None => self.stream.push(),
+            Some(tls) => tls.flush(&self.stream).await?,
         }
+        Ok(())
     }
 
     /// Sends all of some bytes.
@@ -51,7 +54,7 @@ impl Wire {
             return self.stream.send_all(bytes).await;
         }
         while !bytes.is_empty() {
-            bytes = &bytes[self.take(bytes)?..];
+            bytes = &bytes[self.take(bytes, false)?..];
             self.flush().await?;
         }
         Ok(())

@@ -121,12 +121,23 @@ pub(crate) trait Driver {
         plain::send_now(fd, bytes)
     }
 
-    /// As [`Driver::send_now`], of pieces in a row.
+    /// As [`Driver::send_now`], of pieces in a row; with `more` to come, the kernel keeps what does not
+    /// fill a packet until then (MSG_MORE, send(2)).
     ///
     /// # Errors
     /// As [`Driver::send_now`].
-    fn send_pieces_now(&mut self, fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        plain::send_pieces_now(fd, pieces)
+    fn send_pieces_now(
+        &mut self,
+        fd: RawFd,
+        pieces: &[IoSlice<'_>],
+        more: bool,
+    ) -> io::Result<usize> {
+        plain::send_pieces_now(fd, pieces, more)
+    }
+
+    /// Lets out what was kept (TCP_NODELAY, tcp(7)).
+    fn push(&mut self, fd: RawFd) {
+        plain::push(fd);
     }
 
     /// Ends the sending direction. An error would mean that the connection is gone, which the

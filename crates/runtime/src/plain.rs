@@ -62,12 +62,22 @@ pub(crate) fn send_now(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
 }
 
 /// Sends as much of the pieces, in their order, as there is room for, without waiting.
-pub(crate) fn send_pieces_now(fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+pub(crate) fn send_pieces_now(fd: RawFd, pieces: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
     // SAFETY: as in `look_at`.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    let mut flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    flags.set(SendFlags::MORE, more);
+    if let [piece] = pieces {
+        return Ok(retry_on_intr(|| send(fd, piece, flags))?);
+    }
     let mut nothing = SendAncillaryBuffer::default();
     Ok(retry_on_intr(|| sendmsg(fd, pieces, &mut nothing, flags))?)
+}
+
+/// Lets out what MSG_MORE has kept: that is what setting TCP_NODELAY does, even where it is set. A unix
+/// socket keeps nothing.
+pub(crate) fn push(fd: RawFd) {
+    let _ = look_at(fd, |socket| socket.set_tcp_nodelay(true));
 }
 
 /// Ends the sending direction. An error would mean that the connection is gone, which the

@@ -283,18 +283,27 @@ impl State {
     }
 
     /// Sends as much of the pieces as there is room for, when nothing else is being written.
-    pub(crate) fn try_send(&mut self, id: SocketId, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn try_send(
+        &mut self,
+        id: SocketId,
+        pieces: &[IoSlice<'_>],
+        more: bool,
+    ) -> io::Result<usize> {
         let socket = self.sockets.get(id).ok_or_else(closed)?;
         if !matches!(socket.write, Write::Idle) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let sent = match pieces {
-            [piece] => self.driver.send_now(socket.fd, piece),
-            _ => self.driver.send_pieces_now(socket.fd, pieces),
-        };
+        let sent = self.driver.send_pieces_now(socket.fd, pieces, more);
         let blocked = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
         socket.send_failed = sent.as_ref().is_err_and(|error| !blocked(error));
         sent
+    }
+
+    /// Lets out what was kept because more was to come.
+    pub(crate) fn push(&mut self, id: SocketId) {
+        if let Some(socket) = self.sockets.get(id) {
+            self.driver.push(socket.fd);
+        }
     }
 
     /// Whether the writing half is free again; an error of the last send is told once.

@@ -187,7 +187,23 @@ impl Stream {
     /// # Errors
     /// `WouldBlock` when there is no room, otherwise those of send(2).
     pub fn try_send(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.core.state.borrow_mut().try_send(self.id, pieces)
+        let mut state = self.core.state.borrow_mut();
+        state.try_send(self.id, pieces, false)
+    }
+
+    /// As [`Stream::try_send`], of bytes that more will follow at once: the kernel may keep what does not
+    /// fill a packet, until then or until [`Stream::push`].
+    ///
+    /// # Errors
+    /// Those of [`Stream::try_send`].
+    pub fn try_send_some(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.core.state.borrow_mut();
+        state.try_send(self.id, &[IoSlice::new(bytes)], true)
+    }
+
+    /// Lets out what the kernel has kept.
+    pub fn push(&self) {
+        self.core.state.borrow_mut().push(self.id);
     }
 
     /// Sends all of some bytes that are few: most find room at once.

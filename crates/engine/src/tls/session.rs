@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, BufRead, IoSlice, Write};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use ringgate_runtime::{Chunk, Stream};
 use rustls::Connection;
@@ -174,6 +174,19 @@ impl Tls {
                 return Ok(said);
             }
         }
+    }
+
+    /// Whether more ciphertext is there, or may be.
+    pub(crate) fn may_hear_more(&self, stream: &Stream) -> bool {
+        !self.arrived.borrow().rest().is_empty() || stream.has_received()
+    }
+
+    /// Decrypts what is there without waiting; whether the peer has said something.
+    pub(crate) fn hear_now(&self, stream: &Stream) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        let arrived = self.arrived.borrow_mut().poll(stream, &mut context);
+        // Ends and errors are met again by who waits.
+        matches!(arrived, Poll::Ready(Ok(()))) && self.process().is_ok()
     }
 
     /// Hands over what the peer has said, a piece of it; `take` tells how much it took. Nothing when

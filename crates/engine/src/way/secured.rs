@@ -8,6 +8,10 @@ use ringgate_runtime::next_turn;
 use super::{Broken, CHUNKS_PER_TURN, Way};
 use crate::tls::{Said, Tls};
 
+/// What is sent at once of what has arrived, if there is so much: a record of 16 KiB for itself costs as much
+/// again in the kernel.
+const BATCH_BYTES: usize = 256 * 1024;
+
 impl Way<'_> {
     /// Moves everything to the end of the direction, and passes the end on.
     ///
@@ -30,7 +34,6 @@ impl Way<'_> {
                 turn.await;
             }
         }
-        self.flush().await?;
         if self.from().stream.send_failed() {
             return Err(self.receiving_failed());
         }
@@ -42,11 +45,9 @@ impl Way<'_> {
 
     /// Moves what one receive gives to a side that encrypts; 0 at the end.
     async fn encrypt(self) -> Result<usize, Broken> {
-        let Ok(chunk) = self.from().stream.recv().await else {
-            self.flush().await?;
-            return Err(self.receiving_failed());
-        };
-        let taken = self.to().take(&chunk);
+        let chunk = self.from().stream.recv().await;
+        let chunk = chunk.map_err(|_| self.receiving_failed())?;
+        let taken = self.to().take(&chunk, false);
         taken.map_err(|_| self.sending_failed())?;
         self.flush().await?;
         Ok(chunk.len())
@@ -57,16 +58,14 @@ impl Way<'_> {
         match tls.hear(&self.from().stream).await {
             Ok(Said::Bytes) => {}
             Ok(Said::End) => return Ok(0),
-            Err(_) => {
-                // What came before the failure still goes out.
-                self.flush().await?;
-                return Err(self.receiving_failed());
-            }
+            Err(_) => return Err(self.receiving_failed()),
         }
-        let mut moved = 0;
+        let (mut moved, mut kept) = (0, false);
         loop {
-            match tls.pass(|bytes| self.to().take(bytes)) {
-                Ok(Some(taken)) => moved += taken,
+            let more = moved < BATCH_BYTES && tls.may_hear_more(&self.from().stream);
+            match tls.pass(|bytes| self.to().take(bytes, more)) {
+                Ok(Some(taken)) => (moved, kept) = (moved + taken, more),
+                Ok(None) if more && tls.hear_now(&self.from().stream) => {}
                 Ok(None) => break,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let writable = self.to().stream.writable().await;
@@ -75,7 +74,9 @@ impl Way<'_> {
                 Err(_) => return Err(self.sending_failed()),
             }
         }
-        self.flush().await?;
+        if kept || self.to().tls.is_some() {
+            self.flush().await?;
+        }
         Ok(moved)
     }
 

@@ -135,11 +135,18 @@ impl Driver for Simulated {
         self.0.borrow_mut().peer(fd)
     }
 
-    fn send_pieces_now(&mut self, fd: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn send_pieces_now(
+        &mut self,
+        fd: RawFd,
+        pieces: &[IoSlice<'_>],
+        _more: bool,
+    ) -> io::Result<usize> {
         // A send may always be short.
         let first = pieces.iter().find(|piece| !piece.is_empty());
         first.map_or(Ok(0), |piece| self.send_now(fd, piece))
     }
+
+    fn push(&mut self, _fd: RawFd) {}
 
     fn local(&mut self, _fd: RawFd) -> io::Result<SockAddr> {
         Ok(SocketAddr::from(([127, 0, 0, 1], 1)).into())
