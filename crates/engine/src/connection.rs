@@ -66,9 +66,11 @@ async fn reach<'a>(
     session: &'a Session,
     client: &Wire,
 ) -> Result<Dialled<'a>, Ending> {
-    let next = match session.has_heard() {
-        true => Next::Data,
-        false => listen_first(&client.stream).await,
+    let next = match &client.tls {
+        _ if session.has_heard() => Next::Data,
+        Some(tls) if tls.has_said() => Next::Data,
+        Some(_) => Next::Unknown,
+        None => listen_first(&client.stream).await,
     };
     let pick = picker(session, local.cursor(session.pool().id));
     dial(session, client, next, pick).await

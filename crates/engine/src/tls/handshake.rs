@@ -8,7 +8,9 @@ use std::net::IpAddr;
 use ringgate_runtime::{Stream, spare};
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::{Accepted, Acceptor};
-use rustls::{ClientConnection, HandshakeKind, PeerIncompatible, ServerConnection};
+use rustls::{
+    ClientConnection, HandshakeKind, PeerIncompatible, ProtocolVersion, ServerConnection,
+};
 
 use super::queue::Handshakes;
 use super::session::{Arrived, Flaw, Tls};
@@ -184,8 +186,14 @@ async fn client_hello(stream: &Stream, arrived: &mut Arrived) -> Result<Accepted
 /// Takes a handshake to its end.
 async fn complete(tls: &Tls, stream: &Stream) -> Result<(), Failure> {
     loop {
+        let is_done = !tls.look(|connection| connection.is_handshaking());
+        if is_done && tls.look(only_tickets_wait) && tls.has_said() {
+            // They go with the answer. Had the client said nothing yet, it might wait for the
+            // acknowledgement that comes with them (Nagle, RFC 9293 §3.7.4).
+            return Ok(());
+        }
         tls.flush(stream).await.map_err(|_| Failure::Gone)?;
-        if !tls.look(|connection| connection.is_handshaking()) {
+        if is_done {
             return Ok(());
         }
         tls.arrive(stream).await.map_err(|_| Failure::Gone)?;
@@ -198,6 +206,12 @@ async fn complete(tls: &Tls, stream: &Stream) -> Result<(), Failure> {
             return Err(flaw.into());
         }
     }
+}
+
+/// Whether what is to be sent after a handshake is nothing that the peer waits for (RFC 8446 §4.6.1).
+fn only_tickets_wait(connection: &mut rustls::Connection) -> bool {
+    let is_server = matches!(connection, rustls::Connection::Server(_));
+    is_server && connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
 }
 
 /// Checks the certificate of a resumed session as if it had been shown now: since then it may have

@@ -164,16 +164,22 @@ impl Tls {
         }
         loop {
             self.arrive(stream).await.map_err(|_| Flaw::Gone)?;
-            let state = self.process();
-            if self.look(|connection| connection.wants_write()) {
-                // A new key or an alert. It can wait for room until the next time.
-                self.write(stream).map_err(|_| Flaw::Gone)?;
+            let processed = self.process();
+            if processed.is_err() {
+                // The alert that tells why; a peer that takes nothing does not hear it.
+                let _ = self.write(stream);
             }
-            state?;
+            // A new key of ours goes with what is sent next (RFC 8446 §4.6.3).
+            processed?;
             if let Some(said) = self.look(said) {
                 return Ok(said);
             }
         }
+    }
+
+    /// Whether the peer has said something that has not been passed on.
+    pub(crate) fn has_said(&self) -> bool {
+        self.look(said).is_some()
     }
 
     /// Whether more ciphertext is there, or may be.
