@@ -84,7 +84,7 @@ def relay_beside(contestant, rate, options):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as flood:
         turn = contest.take_turn(contestant, lambda address: measures.ringload(RELAY, address, options))
         output = json.loads(flood.communicate()[0])
-    return turn, output["exchanges"] / options.seconds
+    return turn, output["exchanges"] / output["seconds"]
 
 
 MEASURES = {

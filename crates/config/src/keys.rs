@@ -257,7 +257,7 @@ pub(crate) static LIMIT_CONNECTIONS: Key = Key {
 };
 
 /// What `limits.handshakes: auto` stands for.
-pub(crate) const HANDSHAKES_AUTO: NonZeroU32 = NonZeroU32::new(100).expect("it is not zero");
+pub(crate) const HANDSHAKES_AUTO: NonZeroU32 = NonZeroU32::new(1000).expect("it is not zero");
 
 pub(crate) static LIMIT_HANDSHAKES: Key = Key {
     name: "handshakes",
@@ -266,8 +266,9 @@ pub(crate) static LIMIT_HANDSHAKES: Key = Key {
         most: 100_000,
     },
     absent: Absent::Value("auto"),
-    doc: "How many TLS handshakes a worker does at once; more wait for their turn, so that a flood of new clients does \
-          not slow those that are connected. `auto` is 100.",
+    doc: "How many TLS handshakes a worker does at once, each of which takes some 20 KiB; more wait for their turn. \
+          `auto` is 1000. Whatever it is, handshakes get the time that running connections leave, and a sixteenth of \
+          it when they leave none.",
     also: &["handshake", "maxsslconn", "maxsslrate", "tls_handshakes"],
 };
 

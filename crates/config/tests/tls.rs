@@ -321,7 +321,7 @@ fn a_check_does_tls_where_the_pool_does_unless_the_file_says_otherwise() {
 }
 
 #[test]
-fn a_worker_does_100_handshakes_at_once_unless_the_file_says_otherwise() {
+fn a_worker_does_1000_handshakes_at_once_unless_the_file_says_otherwise() {
     let check = |top: &str, expected: u32| {
         let text = format!(
             "{top}\nlisteners: {{ a: {{ bind: \":1\", pool: a }} }}\npools: {{ a: [10.0.0.1:80] }}\n"
@@ -332,8 +332,8 @@ fn a_worker_does_100_handshakes_at_once_unless_the_file_says_otherwise() {
             "{top}"
         );
     };
-    check("", 100);
-    check("limits: { handshakes: auto }", 100);
+    check("", 1000);
+    check("limits: { handshakes: auto }", 1000);
     check("limits: { handshakes: 1 }", 1);
     check("limits: { handshakes: 100000 }", 100_000);
 }

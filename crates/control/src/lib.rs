@@ -72,6 +72,8 @@ pub struct About {
     pub driver: String,
     /// The same for people, with what the kernel offers.
     pub driver_text: String,
+    /// Where TLS is done, for people.
+    pub tls: String,
     /// When the process started.
     pub started: Instant,
 }

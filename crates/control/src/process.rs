@@ -61,6 +61,7 @@ impl Process {
             uptime_s: self.about.started.elapsed().as_secs_f64(),
             state: self.state.get(),
             io_driver: self.about.driver_text.clone(),
+            tls: self.about.tls.clone(),
             config_file: self.about.config.clone(),
             generation: snapshot.generation,
             connections: status::Connections {
@@ -114,12 +115,20 @@ impl Process {
             .enumerate()
             .map(|(at, (planned, listener))| {
                 let binds = planned.binds.iter().map(ToString::to_string);
-                listener_status(
-                    listener,
-                    binds.collect(),
-                    listener.pool.map_or("", |pool| &snapshot.pool(pool).name),
-                    facts.material().certificates(at),
-                )
+                let routes = planned.routes.iter().map(|route| status::Route {
+                    name: route.name.clone(),
+                    pool: self.plan.pool(route.pool).name.clone(),
+                    passthrough: route.passthrough,
+                });
+                status::Listener {
+                    bind: binds.collect(),
+                    pool: listener
+                        .pool
+                        .map_or("", |pool| &snapshot.pool(pool).name)
+                        .to_owned(),
+                    routes: routes.collect(),
+                    ..listener_status(listener, facts.material().certificates(at))
+                }
             })
             .collect()
     }
@@ -127,15 +136,14 @@ impl Process {
 
 fn listener_status<'a>(
     listener: &Listener,
-    bind: Vec<String>,
-    pool: &str,
     certificates: impl Iterator<Item = &'a Certificate>,
 ) -> status::Listener {
     let counters: &PerWorker<_> = &listener.counters;
     status::Listener {
         name: listener.name.to_string(),
-        bind,
-        pool: pool.to_owned(),
+        bind: Vec::new(),
+        pool: String::new(),
+        routes: Vec::new(),
         connections_active: counters.sum(|worker| &worker.active),
         connections_max: listener
             .admission

@@ -18,6 +18,8 @@ pub struct Status {
     pub state: State,
     /// How workers talk to the kernel, for people.
     pub io_driver: String,
+    /// Where TLS is done, for people.
+    pub tls: String,
     /// The file it was configured by; absent when there is none.
     pub config_file: Option<PathBuf>,
     /// Counts published snapshots, from 1: it grows with every change that workers see.
@@ -82,8 +84,11 @@ pub struct Listener {
     pub name: String,
     /// Where it accepts, as in the file.
     pub bind: Vec<String>,
-    /// The pool that its connections go to.
+    /// The pool that connections go to which no route matched; empty when they are refused.
     pub pool: String,
+    /// The first that matches decides.
+    #[serde(default)]
+    pub routes: Vec<Route>,
     /// Open now.
     pub connections_active: u64,
     /// As many as may be open at once; absent when only the process bounds them.
@@ -95,6 +100,17 @@ pub struct Listener {
     /// What it shows to clients of TLS, the default one first; none where it does not end TLS.
     #[serde(default)]
     pub certificates: Vec<Certificate>,
+}
+
+/// Sends some of a listener's connections to a pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// As the log calls it.
+    pub name: String,
+    /// Where its connections go.
+    pub pool: String,
+    /// Whether the listener ends TLS for others and not for these.
+    pub passthrough: bool,
 }
 
 /// A certificate that a listener shows.

@@ -130,6 +130,7 @@ pub(crate) fn process_of(plan: Plan) -> (Process, Heard) {
             config: None,
             driver: "none".to_owned(),
             driver_text: "no driver".to_owned(),
+            tls: "nowhere".to_owned(),
             started: Instant::now(),
         },
         facts: Rc::new(RefCell::new(facts(&plan, 1, 100))),

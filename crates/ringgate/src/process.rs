@@ -20,6 +20,7 @@ use ringgate_engine::counters::WorkerId;
 use ringgate_engine::listen::{self, Bound, Inherited, SocketFile};
 use ringgate_engine::log::AccessLog;
 use ringgate_engine::snapshot::Shared;
+use ringgate_engine::tls;
 use ringgate_engine::worker::{self, Driver, Start, Worker};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -102,6 +103,7 @@ impl Process {
             config,
             driver: driver.word.to_owned(),
             driver_text: driver.text,
+            tls: tls::place().to_owned(),
             started,
         };
         let tell = |worker: Worker| -> Tell { Box::new(move |message| worker.send(message)) };
@@ -180,11 +182,22 @@ fn announce(plan: &Plan, workers: usize, driver: &Driver) {
     info!(workers, io = %driver.text, "started");
     for listener in &plan.listeners {
         let binds: Vec<String> = listener.binds.iter().map(ToString::to_string).collect();
-        let pools: Vec<&str> = listener
-            .pools()
-            .map(|pool| plan.pool(pool).name.as_str())
-            .collect();
+        let mut pools: Vec<&str> = Vec::new();
+        for pool in listener.pools() {
+            let name = &plan.pool(pool).name;
+            if !pools.contains(&name.as_str()) {
+                pools.push(name);
+            }
+        }
         let (bind, pools) = (binds.join(" "), pools.join(" "));
         info!(listener = %listener.name, %bind, %pools, "listening");
+    }
+    let ends_tls = plan.listeners.iter().any(|listener| listener.tls.is_some());
+    if ends_tls || plan.pools.iter().any(|pool| pool.tls.is_some()) {
+        let handshakes = plan.limits.handshakes;
+        info!(
+            "TLS in {}; up to {handshakes} handshakes at once for each worker",
+            tls::place()
+        );
     }
 }

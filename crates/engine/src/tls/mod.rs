@@ -17,6 +17,15 @@ pub(crate) use self::handshake::{accept, connect};
 pub(crate) use self::queue::Handshakes;
 pub(crate) use self::session::{Said, Tls};
 
+/// Where TLS is done, in words for people. The kernel's own TLS could take over after the handshake; it
+/// is not used, and the words say so, since nothing of it could be tried where this was written.
+pub fn place() -> &'static str {
+    match ringgate_runtime::kernel_tls() {
+        true => "user space (rustls; the kernel's TLS is there and not used)",
+        false => "user space (rustls; the kernel has no TLS)",
+    }
+}
+
 /// How a listener ends TLS. Immutable: a change of files makes a new one.
 #[derive(Debug)]
 pub struct Termination {

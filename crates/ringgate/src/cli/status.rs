@@ -62,8 +62,16 @@ fn render(report: &Report, now: Duration) -> String {
         .config_file
         .as_ref()
         .map_or_else(String::new, |path| format!(", {}", path.display()));
+    let has_tls = report
+        .listeners
+        .iter()
+        .any(|listener| !listener.certificates.is_empty());
+    let tls = match has_tls {
+        true => format!("TLS in {}\n", report.tls),
+        false => String::new(),
+    };
     let head = format!(
-        "ringgate {} {} for {} (pid {}{config})\n{} of {} connections, {}\n",
+        "ringgate {} {} for {} (pid {}{config})\n{} of {} connections, {}\n{tls}",
         report.version,
         report.state.word(),
         span(report.uptime_s),
@@ -99,13 +107,25 @@ fn listeners(listeners: &[Listener]) -> String {
         table.row([
             listener.name.clone(),
             listener.bind.join(" "),
-            listener.pool.clone(),
+            pools_of(listener),
             listener.connections_active.to_string(),
             listener.connections_total.to_string(),
             listener.rejected_total.to_string(),
         ]);
     }
     table.to_string()
+}
+
+/// Where a listener's connections go, those of the routes first.
+fn pools_of(listener: &Listener) -> String {
+    let routed = listener.routes.iter().map(|route| route.pool.as_str());
+    let mut pools: Vec<&str> = Vec::new();
+    for pool in routed.chain([listener.pool.as_str()]) {
+        if !pool.is_empty() && !pools.contains(&pool) {
+            pools.push(pool);
+        }
+    }
+    pools.join(" ")
 }
 
 /// Nothing when no listener ends TLS.
