@@ -155,16 +155,19 @@ pub struct ServesTls<'a> {
     pub clients: Option<&'a Authority>,
     /// What it offers by ALPN.
     pub alpn: &'a [&'a str],
+    /// The versions of TLS that it speaks.
+    pub versions: &'a [&'static SupportedProtocolVersion],
 }
 
 impl<'a> ServesTls<'a> {
-    /// Shows this, asks for nothing and offers nothing.
+    /// Shows this in either version, asks for nothing and offers nothing.
     #[must_use]
     pub fn showing(identity: &'a Identity) -> Self {
         Self {
             identity,
             clients: None,
             alpn: &[],
+            versions: rustls::ALL_VERSIONS,
         }
     }
 }
@@ -259,7 +262,7 @@ fn known_of_client(connection: &ServerConnection) -> String {
 
 fn server_config(serves: ServesTls<'_>) -> Arc<ServerConfig> {
     let config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(serves.versions)
         .expect("the versions are known");
     let config = match serves.clients {
         None => config.with_no_client_auth(),

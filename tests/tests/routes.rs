@@ -14,9 +14,8 @@ use ringgate_tests::{
 
 fn tls_server(identity: &Identity) -> Server {
     Server::tls_echo(ServesTls {
-        identity,
-        clients: None,
         alpn: &["h2"],
+        ..ServesTls::showing(identity)
     })
 }
 
