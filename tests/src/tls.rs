@@ -4,13 +4,13 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
-    SupportedProtocolVersion,
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
+    StreamOwned, SupportedProtocolVersion,
 };
 
 use crate::client::connect;
@@ -55,13 +55,10 @@ impl TlsClient {
         identity: Option<&Identity>,
         versions: &[&'static SupportedProtocolVersion],
     ) -> Self {
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots(authority)), provider());
-        let verifier = verifier.build().expect("an authority can be trusted");
         let config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(versions)
             .expect("the versions are known")
-            .with_webpki_verifier(verifier);
+            .with_root_certificates(roots(authority));
         let mut config = match identity {
             None => config.with_no_client_auth(),
             Some(identity) => {
@@ -72,6 +69,28 @@ impl TlsClient {
             }
         };
         config.resumption = Resumption::in_memory_sessions(16);
+        Self { config }
+    }
+
+    /// One that can verify signatures of these schemes alone; what the authority signed, of any.
+    ///
+    /// # Panics
+    /// When the authority is none.
+    #[must_use]
+    pub fn verifying(authority: &Authority, schemes: &[SignatureScheme]) -> Self {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        let algorithms = &mut provider.signature_verification_algorithms;
+        let known = algorithms.mapping.iter().copied();
+        let known: Vec<_> = known
+            .filter(|(scheme, _)| schemes.contains(scheme))
+            .collect();
+        // What rustls wants there lives as long as the process.
+        algorithms.mapping = known.leak();
+        let config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(rustls::ALL_VERSIONS)
+            .expect("the versions are known")
+            .with_root_certificates(roots(authority))
+            .with_no_client_auth();
         Self { config }
     }
 
