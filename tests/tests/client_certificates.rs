@@ -34,13 +34,14 @@ impl Authorities {
         self.clients.sign(&Says::client(name))
     }
 
-    /// A process with a listener of each mode, and `open` that asks for no certificate. All show the same one and
-    /// seal their tickets with the same keys.
+    /// A process with a listener of each mode, and `open` that asks for no certificate. All show the same one, seal
+    /// their tickets with the same keys, and look at the name that a client asks for.
     fn start(&self, server: &Server, revoked: &[&Identity]) -> Ringgate {
         let auth = "ca: $dir/ca.pem, crl: $dir/crl.pem, mode";
         let listener = |name: &str, more: &str| {
             let tls = format!("certs: $dir/certs, ticket_keys: $dir/keys{more}");
-            format!("  {name}: {{ bind: '127.0.0.1:${name}', pool: app, tls: {{ {tls} }} }}\n")
+            let routes = format!("routes: [{{ sni: {NAME}, pool: app }}]");
+            format!("  {name}: {{ bind: '127.0.0.1:${name}', {routes}, tls: {{ {tls} }} }}\n")
         };
         let yaml = format!(
             "
@@ -207,6 +208,45 @@ fn a_certificate_that_is_revoked_later_lets_in_neither_anew_nor_by_an_old_sessio
 }
 
 #[test]
+fn an_authority_that_is_exchanged_takes_its_clients_with_it() {
+    let (authorities, server) = (Authorities::new(), Server::greeting(GREETING));
+    let ringgate = authorities.start(&server, &[]);
+    let others = Authority::new("others");
+    let (alice, bob) = (
+        authorities.client("alice"),
+        others.sign(&Says::client("bob")),
+    );
+    let visitors = |shown| VERSIONS.map(|version| authorities.visitor(Some(shown), version));
+    let alices = visitors(&alice);
+    for visitor in &alices {
+        visit(&ringgate, "require", visitor).unwrap();
+    }
+    // A bad file changes nothing.
+    replace(&ringgate.path("ca.pem"), "");
+    wait_until("the bad file is told", PATIENCE, || {
+        ringgate.output().contains("ca.pem is empty")
+    });
+    for visitor in &alices {
+        let kind = visit(&ringgate, "require", visitor).unwrap();
+        assert_eq!(kind, HandshakeKind::Resumed);
+    }
+    replace(&ringgate.path("crl.pem"), &others.revoke(&[]));
+    replace(&ringgate.path("ca.pem"), others.pem());
+    wait_until("the new authority is believed", PATIENCE, || {
+        visit(
+            &ringgate,
+            "require",
+            &authorities.visitor(Some(&bob), &TLS13),
+        )
+        .is_ok()
+    });
+    for visitor in alices.iter().chain(&visitors(&alice)) {
+        let error = visit(&ringgate, "require", visitor).unwrap_err();
+        assert!(error.to_string().ends_with("UnknownCA"), "{error}");
+    }
+}
+
+#[test]
 fn a_certificate_that_has_ended_meanwhile_ends_its_sessions() {
     let (authorities, server) = (Authorities::new(), Server::greeting(GREETING));
     let ringgate = authorities.start(&server, &[]);
@@ -287,6 +327,32 @@ fn a_subject_can_neither_forge_a_line_of_the_log_nor_fill_it() {
         let consumer = line["consumer"].as_str().unwrap();
         assert!(consumer.starts_with("CN=a"), "{consumer}");
         assert!(consumer.len() < 1024, "{} bytes", consumer.len());
+    }
+}
+
+#[test]
+fn what_a_chain_holds_that_nobody_needs_keeps_its_client_out_neither_now_nor_next_time() {
+    let (authorities, server) = (Authorities::new(), Server::greeting(GREETING));
+    let ringgate = authorities.start(&server, &[]);
+    let other = Authority::new("other");
+    // A session holds the chain, and its ticket comes back in a ClientHello: one of a long chain would be too long.
+    for (needless, second) in [
+        (0, HandshakeKind::Resumed),
+        (10, HandshakeKind::Resumed),
+        (60, HandshakeKind::Full),
+        (150, HandshakeKind::Full),
+    ] {
+        let mut alice = authorities.client("alice");
+        alice.cert += &other.pem().repeat(needless);
+        for version in VERSIONS {
+            let visitor = authorities.visitor(Some(&alice), version);
+            let kinds = [(), ()].map(|()| visit(&ringgate, "require", &visitor).unwrap());
+            assert_eq!(
+                kinds,
+                [HandshakeKind::Full, second],
+                "{needless} in {version:?}"
+            );
+        }
     }
 }
 
