@@ -26,10 +26,12 @@ pub use crate::load::{Failure, Keep, Load, answers, in_parallel};
 pub use crate::metrics::{Family, Metrics, Sample};
 pub use crate::nginx::Nginx;
 pub use crate::pattern::Pattern;
-pub use crate::pki::{Authority, Identity, Says, replace};
+pub use crate::pki::{Authority, Identity, KeyKind, Says, replace};
 pub use crate::proc::Proc;
 pub use crate::ringgate::{Ringgate, driver_under_test};
 pub use crate::servers::{Hanging, Refusing, Server};
 pub use crate::temp::TempDir;
-pub use crate::tls::{ServesTls, TlsClient, TlsStream, echoed};
+pub use crate::tls::{
+    ServesTls, TlsClient, TlsServer, TlsServerStream, TlsStream, echoed, first_line,
+};
 pub use crate::wait::{PATIENCE, wait_for, wait_until, wait_until_still};

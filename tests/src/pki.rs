@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
     RevokedCertParams, SerialNumber, date_time_ymd,
 };
 
@@ -14,12 +17,14 @@ use rcgen::{
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
+    /// What stands after a certificate that it signs: itself and those above it, but never a root.
+    chain: String,
 }
 
 /// A certificate and its key, both PEM.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The certificate alone.
+    /// The certificate, followed by those that signed it up to the root, which clients have.
     pub cert: String,
     /// Its private key.
     pub key: String,
@@ -34,10 +39,37 @@ pub struct Says {
     pub common_name: String,
     /// Its names and addresses.
     pub names: Vec<String>,
-    /// The years in which it begins and ends.
-    pub years: (i32, i32),
+    /// The first and the last second since 1970 (UTC) in which it is good.
+    pub good: (i64, i64),
     /// A client shows it, otherwise a server.
     pub is_clients: bool,
+    /// The kind of its key.
+    pub key: KeyKind,
+}
+
+/// A kind of key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// ECDSA over P-256.
+    P256,
+    /// ECDSA over P-384.
+    P384,
+    /// Ed25519.
+    Ed25519,
+    /// RSA of 2048 bits.
+    Rsa,
+}
+
+impl KeyKind {
+    fn generate(self) -> KeyPair {
+        let algorithm = match self {
+            Self::P256 => &PKCS_ECDSA_P256_SHA256,
+            Self::P384 => &PKCS_ECDSA_P384_SHA384,
+            Self::Ed25519 => &PKCS_ED25519,
+            Self::Rsa => &PKCS_RSA_SHA256,
+        };
+        KeyPair::generate_for(algorithm).expect("a key can be made")
+    }
 }
 
 impl Says {
@@ -47,8 +79,9 @@ impl Says {
         Self {
             common_name: names.first().copied().unwrap_or("nobody").to_owned(),
             names: names.iter().map(|name| (*name).to_owned()).collect(),
-            years: (2020, 2120),
+            good: (year(2020), year(2120)),
             is_clients: false,
+            key: KeyKind::P256,
         }
     }
 
@@ -61,26 +94,79 @@ impl Says {
             ..Self::names(&[])
         }
     }
+
+    /// The same with a key of this kind.
+    #[must_use]
+    pub fn with_key(self, key: KeyKind) -> Self {
+        Self { key, ..self }
+    }
+
+    /// The same, good from the beginning of one year to that of another.
+    #[must_use]
+    pub fn in_years(self, from: i32, to: i32) -> Self {
+        Self {
+            good: (year(from), year(to)),
+            ..self
+        }
+    }
+
+    /// The same, good for so long from now on.
+    ///
+    /// # Panics
+    /// When the clock stands before 1970.
+    #[must_use]
+    pub fn ending_in(self, left: Duration) -> Self {
+        let now = UNIX_EPOCH.elapsed().expect("it is later than 1970");
+        Self {
+            good: (self.good.0, (now + left).as_secs().cast_signed()),
+            ..self
+        }
+    }
+
+    fn params(&self, serial: u64) -> CertificateParams {
+        let mut params = CertificateParams::new(self.names.clone()).expect("the names are good");
+        params.distinguished_name = common_name(&self.common_name);
+        let moment =
+            |second: i64| date_time_ymd(1970, 1, 1) + Duration::from_secs(second.unsigned_abs());
+        params.not_before = moment(self.good.0);
+        params.not_after = moment(self.good.1);
+        params.serial_number = Some(SerialNumber::from(serial));
+        params.extended_key_usages = vec![match self.is_clients {
+            true => ExtendedKeyUsagePurpose::ClientAuth,
+            false => ExtendedKeyUsagePurpose::ServerAuth,
+        }];
+        params
+    }
 }
 
 impl Authority {
-    /// A new one.
+    /// A new one, a root.
     ///
     /// # Panics
     /// When the cryptography fails.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name = common_name(name);
-        let key = KeyPair::generate().expect("a key can be made");
-        let pem = params
-            .self_signed(&key)
-            .expect("an authority can sign itself")
-            .pem();
+        let (params, key) = authority(name);
+        let certificate = params.self_signed(&key);
+        Self {
+            pem: certificate.expect("an authority can sign itself").pem(),
+            issuer: Issuer::new(params, key),
+            chain: String::new(),
+        }
+    }
+
+    /// A new one that this one has signed.
+    ///
+    /// # Panics
+    /// When the cryptography fails.
+    #[must_use]
+    pub fn below(&self, name: &str) -> Self {
+        let (params, key) = authority(name);
+        let certificate = params.signed_by(&key, &self.issuer);
+        let pem = certificate.expect("an authority can sign another").pem();
         Self {
             issuer: Issuer::new(params, key),
+            chain: format!("{pem}{}", self.chain),
             pem,
         }
     }
@@ -97,24 +183,15 @@ impl Authority {
     /// When a name is none.
     #[must_use]
     pub fn sign(&self, says: &Says) -> Identity {
-        static SERIALS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-        let serial = SERIALS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let mut params = CertificateParams::new(says.names.clone()).expect("the names are good");
-        params.distinguished_name = common_name(&says.common_name);
-        params.not_before = date_time_ymd(says.years.0, 1, 1);
-        params.not_after = date_time_ymd(says.years.1, 1, 1);
-        params.serial_number = Some(SerialNumber::from(serial));
-        params.extended_key_usages = vec![match says.is_clients {
-            true => ExtendedKeyUsagePurpose::ClientAuth,
-            false => ExtendedKeyUsagePurpose::ServerAuth,
-        }];
+        let serial = next_serial();
+        let mut params = says.params(serial);
         params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate().expect("a key can be made");
+        let key = says.key.generate();
         let cert = params
             .signed_by(&key, &self.issuer)
             .expect("an authority can sign");
         Identity {
-            cert: cert.pem(),
+            cert: format!("{}{}", cert.pem(), self.chain),
             key: key.serialize_pem(),
             serial,
         }
@@ -148,6 +225,21 @@ impl Authority {
 }
 
 impl Identity {
+    /// One that nobody has signed but itself.
+    ///
+    /// # Panics
+    /// When a name is none.
+    #[must_use]
+    pub fn self_signed(says: &Says) -> Self {
+        let (serial, key) = (next_serial(), says.key.generate());
+        let cert = says.params(serial).self_signed(&key);
+        Self {
+            cert: cert.expect("a certificate can sign itself").pem(),
+            key: key.serialize_pem(),
+            serial,
+        }
+    }
+
     /// Certificate and key in one text.
     #[must_use]
     pub fn both(&self) -> String {
@@ -179,6 +271,23 @@ pub fn replace(path: &Path, text: &str) {
     let new = path.with_extension("new");
     fs::write(&new, text).expect("a test's folder can be written to");
     fs::rename(&new, path).expect("a file can take the place of another");
+}
+
+fn authority(name: &str) -> (CertificateParams, KeyPair) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.distinguished_name = common_name(name);
+    (params, KeyKind::P256.generate())
+}
+
+fn next_serial() -> u64 {
+    static SERIALS: AtomicU64 = AtomicU64::new(1);
+    SERIALS.fetch_add(1, Relaxed)
+}
+
+fn year(year: i32) -> i64 {
+    date_time_ymd(year, 1, 1).unix_timestamp()
 }
 
 fn common_name(name: &str) -> DistinguishedName {

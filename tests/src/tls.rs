@@ -4,13 +4,13 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
-    SupportedProtocolVersion,
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
+    StreamOwned, SupportedProtocolVersion,
 };
 
 use crate::client::connect;
@@ -55,13 +55,10 @@ impl TlsClient {
         identity: Option<&Identity>,
         versions: &[&'static SupportedProtocolVersion],
     ) -> Self {
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots(authority)), provider());
-        let verifier = verifier.build().expect("an authority can be trusted");
         let config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(versions)
             .expect("the versions are known")
-            .with_webpki_verifier(verifier);
+            .with_root_certificates(roots(authority));
         let mut config = match identity {
             None => config.with_no_client_auth(),
             Some(identity) => {
@@ -72,6 +69,28 @@ impl TlsClient {
             }
         };
         config.resumption = Resumption::in_memory_sessions(16);
+        Self { config }
+    }
+
+    /// One that can verify signatures of these schemes alone; what the authority signed, of any.
+    ///
+    /// # Panics
+    /// When the authority is none.
+    #[must_use]
+    pub fn verifying(authority: &Authority, schemes: &[SignatureScheme]) -> Self {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        let algorithms = &mut provider.signature_verification_algorithms;
+        let known = algorithms.mapping.iter().copied();
+        let known: Vec<_> = known
+            .filter(|(scheme, _)| schemes.contains(scheme))
+            .collect();
+        // What rustls wants there lives as long as the process.
+        algorithms.mapping = known.leak();
+        let config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(rustls::ALL_VERSIONS)
+            .expect("the versions are known")
+            .with_root_certificates(roots(authority))
+            .with_no_client_auth();
         Self { config }
     }
 
@@ -119,11 +138,27 @@ impl TlsClient {
     }
 }
 
+/// The first line that a peer says, without its end.
+///
+/// # Errors
+/// Those of the connection, and `UnexpectedEof` when it ends before.
+pub fn first_line(mut stream: impl Read) -> io::Result<String> {
+    let mut line = Vec::new();
+    loop {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        if byte == *b"\n" {
+            return Ok(String::from_utf8_lossy(&line).into_owned());
+        }
+        line.push(byte[0]);
+    }
+}
+
 /// Sends `text` and reads as many bytes back.
 ///
 /// # Errors
 /// Those of the connection.
-pub fn echoed(stream: &mut TlsStream, text: &str) -> io::Result<String> {
+pub fn echoed(mut stream: impl Read + Write, text: &str) -> io::Result<String> {
     stream.write_all(text.as_bytes())?;
     let mut answer = vec![0; text.len()];
     stream.read_exact(&mut answer)?;
@@ -139,57 +174,114 @@ pub struct ServesTls<'a> {
     pub clients: Option<&'a Authority>,
     /// What it offers by ALPN.
     pub alpn: &'a [&'a str],
+    /// The versions of TLS that it speaks.
+    pub versions: &'a [&'static SupportedProtocolVersion],
+}
+
+impl<'a> ServesTls<'a> {
+    /// Shows this in either version, asks for nothing and offers nothing.
+    #[must_use]
+    pub fn showing(identity: &'a Identity) -> Self {
+        Self {
+            identity,
+            clients: None,
+            alpn: &[],
+            versions: rustls::ALL_VERSIONS,
+        }
+    }
+}
+
+/// A server's side of a TLS connection.
+pub type TlsServerStream = StreamOwned<ServerConnection, TcpStream>;
+
+/// A server's end of TLS, for servers that do something of their own with it.
+#[derive(Clone, Debug)]
+pub struct TlsServer {
+    config: Arc<ServerConfig>,
+}
+
+impl TlsServer {
+    /// One that does this.
+    ///
+    /// # Panics
+    /// When identity or authority are none.
+    #[must_use]
+    pub fn new(serves: ServesTls<'_>) -> Self {
+        Self {
+            config: server_config(serves),
+        }
+    }
+
+    /// Ends the handshake on a connection.
+    ///
+    /// # Errors
+    /// That of the handshake.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn accept(&self, stream: TcpStream) -> io::Result<TlsServerStream> {
+        let connection = ServerConnection::new(self.config.clone()).expect("a good configuration");
+        let mut stream = StreamOwned::new(connection, stream);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(stream)
+    }
+
+    /// Sends everything back after a line with what is known of the client: the name asked for, the protocol, whether
+    /// a certificate was shown, and how the handshake went (`full` or `resumed`).
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub fn echo(&self, stream: TcpStream) -> io::Result<()> {
+        let mut stream = self.accept(stream)?;
+        let line = known_of_client(&stream.conn);
+        stream.write_all(line.as_bytes())?;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let got = stream.read(&mut buffer)?;
+            if got == 0 {
+                stream.conn.send_close_notify();
+                return stream.flush();
+            }
+            stream.write_all(&buffer[..got])?;
+        }
+    }
 }
 
 impl Server {
-    /// Sends everything back over TLS, after a line with what it knows of the client: the name asked for, the
-    /// protocol, whether a certificate was shown, and how the handshake went (`full` or `resumed`).
+    /// Does [`TlsServer::echo`].
     ///
     /// # Panics
     /// When the identity is none, or no port is free.
     #[must_use]
     pub fn tls_echo(serves: ServesTls<'_>) -> Self {
-        let config = server_config(serves);
+        let server = TlsServer::new(serves);
         Self::start(move |stream| {
-            let connection = ServerConnection::new(config.clone()).expect("a good configuration");
-            let mut stream = StreamOwned::new(connection, stream);
             // A client that does not trust us ends here.
-            let _ = echo(&mut stream);
+            let _ = server.echo(stream);
         })
     }
 }
 
-fn echo(stream: &mut StreamOwned<ServerConnection, TcpStream>) -> io::Result<()> {
-    while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock)?;
-    }
+fn known_of_client(connection: &ServerConnection) -> String {
     let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or(b"-")).into_owned();
-    let name = text(stream.conn.server_name().map(str::as_bytes));
-    let alpn = text(stream.conn.alpn_protocol());
-    let shown = if stream.conn.peer_certificates().is_some() {
-        "shown"
-    } else {
-        "-"
+    let name = text(connection.server_name().map(str::as_bytes));
+    let alpn = text(connection.alpn_protocol());
+    let shown = match connection.peer_certificates() {
+        Some(_) => "shown",
+        None => "-",
     };
-    let kind = match stream.conn.handshake_kind() {
+    let kind = match connection.handshake_kind() {
         Some(rustls::HandshakeKind::Resumed) => "resumed",
         _ => "full",
     };
-    stream.write_all(format!("{name} {alpn} {shown} {kind}\n").as_bytes())?;
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let got = stream.read(&mut buffer)?;
-        if got == 0 {
-            stream.conn.send_close_notify();
-            return stream.flush();
-        }
-        stream.write_all(&buffer[..got])?;
-    }
+    format!("{name} {alpn} {shown} {kind}\n")
 }
 
 fn server_config(serves: ServesTls<'_>) -> Arc<ServerConfig> {
     let config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(serves.versions)
         .expect("the versions are known");
     let config = match serves.clients {
         None => config.with_no_client_auth(),

@@ -8,26 +8,14 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use ringgate_tests::{
-    Authority, Identity, Ringgate, Says, Server, ServesTls, TlsClient, TlsStream, echoed,
+    Authority, Identity, Ringgate, Says, Server, ServesTls, TlsClient, echoed, first_line,
     read_to_end, send_all,
 };
 
-/// What the servers of this file say first of all: the name that was asked for, and so on.
-fn first_line(stream: &mut TlsStream) -> String {
-    let mut line = Vec::new();
-    while line.last() != Some(&b'\n') {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        line.push(byte[0]);
-    }
-    String::from_utf8(line).unwrap().trim_end().to_owned()
-}
-
 fn tls_server(identity: &Identity) -> Server {
     Server::tls_echo(ServesTls {
-        identity,
-        clients: None,
         alpn: &["h2"],
+        ..ServesTls::showing(identity)
     })
 }
 
@@ -63,7 +51,7 @@ pools:
     let check = |client: &TlsClient, name: &str, expected: &str| {
         // The name is verified: the server's own certificate comes through.
         let mut stream = client.connect(ringgate.addr("tls"), name).unwrap();
-        assert_eq!(first_line(&mut stream), expected);
+        assert_eq!(first_line(&mut stream).unwrap(), expected);
         assert_eq!(echoed(&mut stream, "hello").unwrap(), "hello");
     };
     check(&client, "a.example.com", "a.example.com - - full");
@@ -123,7 +111,7 @@ pools:
     let mut through = TlsClient::new(&inside)
         .connect(ringgate.addr("tls"), "in.example.com")
         .unwrap();
-    assert_eq!(first_line(&mut through), "in.example.com - - full");
+    assert_eq!(first_line(&mut through).unwrap(), "in.example.com - - full");
     let mut ended = TlsClient::new(&outside)
         .connect(ringgate.addr("tls"), "out.example.com")
         .unwrap();

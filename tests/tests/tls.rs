@@ -6,11 +6,9 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::mpsc;
-use std::time::Duration;
 
 use ringgate_tests::{
-    Authority, PATIENCE, Pattern, Ringgate, Says, Server, TlsClient, echoed, read_to_end, replace,
-    send_all,
+    Authority, PATIENCE, Pattern, Ringgate, Says, Server, TlsClient, echoed, read_to_end, send_all,
 };
 use rustls::HandshakeKind;
 
@@ -254,40 +252,6 @@ fn a_client_that_ends_without_a_word_is_no_end_for_the_server() {
             false => assert_eq!(ended.unwrap_err().kind(), ErrorKind::ConnectionReset),
         }
     }
-}
-
-#[test]
-fn a_new_certificate_is_shown_and_a_bad_one_is_not() {
-    let (authority, server) = (Authority::new("ca"), Server::echo());
-    let ringgate = start(&authority, &server, "");
-    let shown = || {
-        // A client without sessions: a resumed one shows no certificate.
-        let stream = TlsClient::new(&authority)
-            .connect(ringgate.addr("tls"), "a.example.com")
-            .unwrap();
-        stream.conn.peer_certificates().unwrap()[0].to_vec()
-    };
-    let first = shown();
-    let certs = ringgate.path("certs");
-    authority
-        .sign(&Says::names(&["a.example.com"]))
-        .write(&certs, "a");
-    ringgate_tests::wait_until("the new certificate is shown", PATIENCE, || {
-        shown() != first
-    });
-    let second = shown();
-    // Its key does not fit.
-    replace(
-        &certs.join("a.crt"),
-        &authority.sign(&Says::names(&["a.example.com"])).cert,
-    );
-    ringgate_tests::wait_until("the bad one is told", PATIENCE, || {
-        ringgate.output().contains("a.crt")
-    });
-    assert_eq!(shown(), second);
-    replace(&certs.join("a.crt"), "");
-    std::thread::sleep(Duration::from_millis(10));
-    assert_eq!(shown(), second);
 }
 
 #[test]

@@ -21,6 +21,10 @@ const LIFETIME: u32 = 12 * 60 * 60;
 /// How far the clocks of two nodes that share keys may be apart, in seconds.
 const CLOCKS_APART_MAX: u64 = 5 * 60;
 
+/// The longest session that is sealed; it grows with the chain that the client has shown. A ticket comes back within a
+/// ClientHello, which is looked at only up to a length, and clients take no ticket of any size.
+const SESSION_BYTES_MAX: usize = 8 * 1024;
+
 /// When it was made, in seconds since 1970: the first bytes of what is sealed.
 const TIME_BYTES: usize = 8;
 
@@ -38,6 +42,9 @@ impl Ticketer {
     }
 
     fn seal(&self, message: &[u8], now: u64) -> Option<Vec<u8>> {
+        if message.len() > SESSION_BYTES_MAX {
+            return None;
+        }
         let ring = self.keys.load();
         let key = ring.current();
         let mut sealed = Vec::with_capacity(TIME_BYTES + message.len() + 16);
@@ -117,6 +124,15 @@ mod tests {
         assert_ne!(ticketer.seal(b"same", NOW), ticketer.seal(b"same", NOW));
         let ticket = ticketer.encrypt(b"session").unwrap();
         assert_eq!(ticketer.decrypt(&ticket).as_deref(), Some(&b"session"[..]));
+    }
+
+    #[test]
+    fn a_session_that_would_make_a_ticket_too_long_gets_none() {
+        let keys = Arc::new(TicketKeys::random().unwrap());
+        let ticketer = ticketer(&keys, "web");
+        let seals = |length: usize| ticketer.seal(&vec![7; length], NOW).is_some();
+        assert!(seals(SESSION_BYTES_MAX));
+        assert!(!seals(SESSION_BYTES_MAX + 1));
     }
 
     #[test]

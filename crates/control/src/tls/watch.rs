@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use ringgate_config::{Certificates, Plan};
 use tokio::sync::Notify;
@@ -35,15 +35,16 @@ impl Watch {
     pub(super) fn begin(plan: &Plan) -> Watch {
         let happened = Arc::new(Notify::new());
         let tell = Arc::clone(&happened);
+        let watched = Watched::of(plan);
+        let folders = watched.folders.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading is no change, and it is what follows a change.
-            if event.is_ok_and(|event| !is_reading(event.kind)) {
+            if event.is_ok_and(|event| watched.may_change_by(&event)) {
                 tell.notify_one();
             }
         });
         let (watcher, error) = match watcher {
             Ok(mut watcher) => {
-                let error = watch_all(&mut watcher, &folders(plan)).err();
+                let error = watch_all(&mut watcher, &folders).err();
                 (Some(watcher), error)
             }
             Err(error) => (None, Some(error)),
@@ -70,8 +71,89 @@ impl Watch {
     }
 }
 
-fn is_reading(kind: EventKind) -> bool {
-    matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
+/// What a plan's files are, and where they lie.
+#[derive(Debug, Default)]
+struct Watched {
+    /// The folders in which something that comes or goes may be one of the files.
+    folders: BTreeSet<PathBuf>,
+    /// Those of them in which every file may be one.
+    whole: BTreeSet<PathBuf>,
+    /// The files that are named, by that name and by that of what it leads to.
+    files: BTreeSet<PathBuf>,
+}
+
+impl Watched {
+    fn of(plan: &Plan) -> Watched {
+        let mut watched = Watched::default();
+        for tls in plan
+            .listeners
+            .iter()
+            .filter_map(|listener| listener.tls.as_ref())
+        {
+            match &tls.certs {
+                Certificates::Folder(path) => watched.add_folder(path),
+                Certificates::List(pairs) => {
+                    for pair in pairs {
+                        watched.add_file(&pair.cert);
+                        watched.add_file(&pair.key);
+                    }
+                }
+            }
+            let auth = tls.client_auth.as_ref();
+            let auth_files = auth
+                .into_iter()
+                .flat_map(|auth| std::iter::once(&auth.ca).chain(&auth.crl));
+            for file in auth_files.chain(&tls.ticket_keys) {
+                watched.add_file(file);
+            }
+        }
+        for tls in plan.pools.iter().filter_map(|pool| pool.tls.as_ref()) {
+            let identity = tls.identity.iter().flat_map(|pair| [&pair.cert, &pair.key]);
+            for file in tls.ca.iter().chain(identity) {
+                watched.add_file(file);
+            }
+        }
+        watched
+    }
+
+    fn add_folder(&mut self, path: &Path) {
+        let inner = folder::folders(path);
+        self.folders.extend(inner.iter().cloned());
+        self.whole.extend(inner);
+        // The folder itself may be exchanged.
+        self.folders.extend(path.parent().map(Path::to_owned));
+    }
+
+    /// The folder that names a file, and where it is a link, the one that holds what it leads to.
+    fn add_file(&mut self, file: &Path) {
+        let real = fs::canonicalize(file).ok();
+        for file in std::iter::once(file).chain(real.as_deref()) {
+            self.folders.extend(file.parent().map(Path::to_owned));
+            self.files.insert(file.to_owned());
+        }
+    }
+
+    /// Whether one of the files may be another after that.
+    fn may_change_by(&self, event: &notify::Event) -> bool {
+        match event.kind {
+            EventKind::Modify(ModifyKind::Data(_))
+            | EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
+                // A log may lie beside the files, and is written to all the time.
+                event.paths.is_empty() || event.paths.iter().any(|path| self.may_be_one(path))
+            }
+            // Reading is no change, and it is what follows a change.
+            EventKind::Access(_) => false,
+            _ => true,
+        }
+    }
+
+    fn may_be_one(&self, path: &Path) -> bool {
+        let in_whole = || {
+            path.parent()
+                .is_some_and(|folder| self.whole.contains(folder))
+        };
+        self.files.contains(path) || in_whole()
+    }
 }
 
 fn watch_all(watcher: &mut RecommendedWatcher, folders: &BTreeSet<PathBuf>) -> notify::Result<()> {
@@ -84,48 +166,31 @@ fn watch_all(watcher: &mut RecommendedWatcher, folders: &BTreeSet<PathBuf>) -> n
     outcome
 }
 
-/// The folders in which a change may be one of a plan's files.
-fn folders(plan: &Plan) -> BTreeSet<PathBuf> {
-    let mut folders = BTreeSet::new();
-    for tls in plan
-        .listeners
-        .iter()
-        .filter_map(|listener| listener.tls.as_ref())
-    {
-        match &tls.certs {
-            Certificates::Folder(path) => {
-                folders.extend(folder::folders(path));
-                // The folder itself may be exchanged.
-                folders.extend(path.parent().map(Path::to_owned));
-            }
-            Certificates::List(pairs) => {
-                for pair in pairs {
-                    add_file(&mut folders, &pair.cert);
-                    add_file(&mut folders, &pair.key);
-                }
-            }
-        }
-        let auth = tls.client_auth.as_ref();
-        let auth_files = auth
-            .into_iter()
-            .flat_map(|auth| std::iter::once(&auth.ca).chain(&auth.crl));
-        for file in auth_files.chain(&tls.ticket_keys) {
-            add_file(&mut folders, file);
-        }
-    }
-    for tls in plan.pools.iter().filter_map(|pool| pool.tls.as_ref()) {
-        let identity = tls.identity.iter().flat_map(|pair| [&pair.cert, &pair.key]);
-        for file in tls.ca.iter().chain(identity) {
-            add_file(&mut folders, file);
-        }
-    }
-    folders
-}
+#[cfg(test)]
+mod tests {
+    use notify::Event;
+    use notify::event::{CreateKind, DataChange};
 
-/// The folder that names a file, and where it is a link, the one that holds what it leads to.
-fn add_file(folders: &mut BTreeSet<PathBuf>, file: &Path) {
-    let real = fs::canonicalize(file).ok();
-    let folder_of = |file: &Path| file.parent().map(Path::to_owned);
-    folders.extend(folder_of(file));
-    folders.extend(real.as_deref().and_then(folder_of));
+    use super::*;
+
+    #[test]
+    fn only_what_may_be_one_of_the_files_counts_when_it_is_written_to() {
+        let mut watched = Watched::default();
+        watched.add_folder(Path::new("/none/certs"));
+        watched.add_file(Path::new("/none/ca.pem"));
+        let check = |kind: EventKind, path: &str, expected: bool| {
+            let event = Event::new(kind).add_path(path.into());
+            assert_eq!(watched.may_change_by(&event), expected, "{event:?}");
+        };
+        let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        let read = EventKind::Access(AccessKind::Open(AccessMode::Any));
+        for kind in [data, closed] {
+            check(kind, "/none/certs/a.pem", true);
+            check(kind, "/none/ca.pem", true);
+            check(kind, "/none/access.log", false);
+        }
+        check(EventKind::Create(CreateKind::Any), "/none/..data", true);
+        check(read, "/none/certs/a.pem", false);
+    }
 }
