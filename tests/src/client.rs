@@ -14,10 +14,17 @@ use crate::wait::PATIENCE;
 /// When it cannot be made.
 #[must_use]
 pub fn connect(addr: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&addr, PATIENCE)
-        .unwrap_or_else(|error| panic!("{addr}: {error}"));
+    try_connect(addr).unwrap_or_else(|error| panic!("{addr}: {error}"))
+}
+
+/// As [`connect`], where a reset may come before the connect has returned.
+///
+/// # Errors
+/// Those of the connect.
+pub fn try_connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
     bounded(&stream);
-    stream
+    Ok(stream)
 }
 
 /// Bounds the reads and writes of a stream by [`PATIENCE`] and sends without delay.

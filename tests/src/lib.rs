@@ -18,7 +18,7 @@ mod temp;
 mod tls;
 mod wait;
 
-pub use crate::client::{connect, ended, read_to_end, refuses, reset, send_all};
+pub use crate::client::{connect, ended, read_to_end, refuses, reset, send_all, try_connect};
 pub use crate::command::{Finished, binary, finish, run_to_end};
 pub use crate::config::{Config, loopback};
 pub use crate::http::{Response, get, request};

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use ringgate_tests::{
     Authority, Identity, PATIENCE, Pattern, Ringgate, Says, Server, ServesTls, TlsClient,
-    TlsServer, connect, echoed, first_line, read_to_end, replace, reset, send_all, wait_until,
+    TlsServer, connect, echoed, first_line, read_to_end, replace, reset, send_all, try_connect,
+    wait_until,
 };
 use rustls::version::{TLS12, TLS13};
 
@@ -67,8 +68,7 @@ fn known(ringgate: &Ringgate) -> String {
 
 /// A client speaks and gets a reset, which may come before it could speak.
 fn is_refused(ringgate: &Ringgate) {
-    let refused = TcpStream::connect_timeout(&ringgate.addr("tcp"), PATIENCE).and_then(|client| {
-        client.set_read_timeout(Some(PATIENCE))?;
+    let refused = try_connect(ringgate.addr("tcp")).and_then(|client| {
         (&client).write_all(SECRET.as_bytes())?;
         read_to_end(&client)
     });
@@ -327,7 +327,7 @@ fn another_authority_in_the_file_counts_at_once_and_for_old_sessions_too() {
     assert_eq!(known(&ringgate), "app.internal - - resumed");
     replace(&ringgate.path("ca.pem"), other.pem());
     let is_served = || {
-        let client = TcpStream::connect(ringgate.addr("tcp"));
+        let client = try_connect(ringgate.addr("tcp"));
         client.and_then(first_line).is_ok()
     };
     wait_until("the server is refused", PATIENCE, || !is_served());
@@ -408,19 +408,19 @@ fn a_servers_end_is_one_for_the_client_only_with_close_notify() {
             let _ = read_to_end(&stream.sock);
         });
         let ringgate = start(&authority, &[&server], NAMED);
-        let plain = read_to_end(&ringgate.connect("tcp"));
-        let mut encrypted = String::new();
-        let ended = TlsClient::new(&authority)
-            .connect(ringgate.addr("tls"), "a.example.com")
-            .unwrap()
-            .read_to_string(&mut encrypted);
+        let plain = try_connect(ringgate.addr("tcp")).and_then(|client| read_to_end(&client));
+        let encrypted = try_connect(ringgate.addr("tls")).and_then(|client| {
+            let mut text = String::new();
+            let mut client = TlsClient::new(&authority).over(client, "a.example.com")?;
+            client.read_to_string(&mut text).map(|_| text)
+        });
         if orderly {
             assert_eq!(plain.unwrap(), "all of it?");
-            assert_eq!(ended.map(|_| encrypted).unwrap(), "all of it?");
+            assert_eq!(encrypted.unwrap(), "all of it?");
             continue;
         }
         assert_eq!(plain.unwrap_err().kind(), ErrorKind::ConnectionReset);
-        let error = ended.unwrap_err().kind();
+        let error = encrypted.unwrap_err().kind();
         assert!(
             matches!(error, ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof),
             "{error}"

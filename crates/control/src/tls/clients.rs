@@ -16,6 +16,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer};
 use super::certificate::moment;
 use super::files::{self, Digest};
 use super::problem::{Fault, Problem};
+use super::sent::CutDown;
 
 /// How the clients of a listener show who they are.
 #[derive(Debug)]
@@ -87,7 +88,7 @@ impl ClientTrust {
             Fault::new(format!("{} cannot be used: {error}", path.display())).at(key)
         })?;
         Ok(Arc::new(ClientTrust {
-            verifier,
+            verifier: Arc::new(CutDown(verifier)),
             required,
             remarks,
             digest,

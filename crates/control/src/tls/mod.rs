@@ -9,6 +9,7 @@ mod folder;
 mod identity;
 mod origination;
 mod problem;
+mod sent;
 mod shown;
 mod termination;
 #[cfg(test)]
