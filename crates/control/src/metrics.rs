@@ -237,8 +237,7 @@ fn fold_listener(listener: &Listener) {
     }
     for reason in Reason::ALL {
         let rejected = counters.sum(|worker| worker.rejected.of(reason));
-        let may_happen =
-            REJECTED_FROM_START.contains(&reason) || listener.admission.may_refuse(reason);
+        let may_happen = REJECTED_FROM_START.contains(&reason) || listener.may_refuse(reason);
         if rejected > 0 || may_happen {
             counter!("ringgate_listener_rejected_total", "listener" => name(), "reason" => reason.word())
                 .absolute(rejected);

@@ -122,12 +122,12 @@ impl Checks {
         let pool = facts.material().pool(self.pool.index());
         let secured = match (pool, &self.unverified) {
             _ if !self.check.tls => None,
-            (Some(pool), _) => Some(Secured::new(
-                &pool.checks,
-                pool.origination.server_name.as_ref(),
-                &self.address,
-            )),
-            (None, Some(config)) => Some(Secured::new(config, None, &self.address)),
+            (Some(pool), _) => {
+                let name = pool.origination.name(&self.address);
+                Some(Secured::new(&pool.checks, name))
+            }
+            // Nobody is verified.
+            (None, Some(config)) => Some(Secured::new(config, ringgate_engine::tls::local())),
             (None, None) => None,
         };
         Approach {

@@ -10,7 +10,7 @@ use ringgate_runtime::{Listener, Sleep, Stream, next_turn, now, race};
 use crate::admit::{Admitted, take};
 use crate::connection;
 use crate::dial::ran_out;
-use crate::reason::Reason;
+use crate::reason::{ClosedBy, Reason};
 use crate::session::{Client, Ending, Session};
 use crate::snapshot::{ListenerId, Snapshot};
 use crate::worker::Local;
@@ -70,11 +70,11 @@ fn place(local: &Rc<Local>, id: ListenerId, listener: &Listener, stream: Stream)
 /// resets it.
 pub(crate) fn admit(local: &Rc<Local>, id: ListenerId, stream: Stream) {
     let snapshot = local.snapshot();
-    let asked = local.log.is_some() || snapshot.listener(id).asks_for_addresses();
+    let asked = local.log.is_some() || snapshot.asks_for_addresses(id);
     let client = asked.then(|| Client::of(stream.peer()));
     let mut session = Session::new(local.id, &snapshot, id, client);
     let counters = session.listener.counters.of(local.id);
-    match enter(local, &snapshot, &session) {
+    match enter(local, &snapshot, &session, id) {
         Ok(admitted) => session.admitted = admitted,
         Err(ending) => {
             counters.rejected.of(ending.reason).add(1);
@@ -92,8 +92,20 @@ pub(crate) fn admit(local: &Rc<Local>, id: ListenerId, stream: Stream) {
 }
 
 /// Counts one connection more, when that may be.
-fn enter(local: &Local, snapshot: &Snapshot, session: &Session) -> Result<Admitted, Ending> {
+fn enter(
+    local: &Local,
+    snapshot: &Snapshot,
+    session: &Session,
+    id: ListenerId,
+) -> Result<Admitted, Ending> {
     let listener = &session.listener;
+    if session.client == Some(Client::Gone) && snapshot.asks_for_addresses(id) {
+        // Nobody could be counted, judged or named to a server.
+        return Err(Ending {
+            by: ClosedBy::Client,
+            reason: Reason::ClientReset,
+        });
+    }
     let admitted = match &listener.trusted {
         Some(trusted) => Admitted::of_proxy(listener, trusted, session.client)?,
         None => Admitted::new(listener, session.client)?,

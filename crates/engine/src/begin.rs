@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use ringgate_runtime::{Stream, now, timeout};
 use rustls::{HandshakeKind, ProtocolVersion};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::hello::{self, Hello, Peeked};
 use crate::proxy_protocol::{self, Addresses, ClientCertificate, Parsed, Tlvs};
@@ -16,7 +15,9 @@ use crate::reason::{ClosedBy, Reason};
 use crate::routes::Asked;
 use crate::session::{Client, Ending, Session};
 use crate::snapshot::{Listener, Snapshot};
-use crate::tls::{self, Failure, Tls};
+use crate::subject::Subject;
+use crate::tls::{self, Failure};
+use crate::way::Side;
 use crate::wire::Wire;
 use crate::worker::Local;
 
@@ -31,8 +32,10 @@ pub(crate) struct Said {
     pub(crate) alpn: Option<Box<[u8]>>,
     /// How TLS was ended, or why it was not.
     pub(crate) tls: Option<Encryption>,
-    /// The certificate that the client has shown.
-    pub(crate) shown: Option<Shown>,
+    /// Whom the client's certificate is made out to.
+    pub(crate) subject: Option<Subject>,
+    /// The client has resumed a session.
+    is_resumed: bool,
     /// How long the handshake took.
     pub(crate) handshake: Option<Duration>,
     /// The route that decided.
@@ -48,20 +51,17 @@ pub(crate) enum Encryption {
     PassedThrough,
     /// It is ended here.
     Ended {
-        version: &'static str,
+        version: Version,
         cipher: &'static str,
     },
     Failed(Failure),
 }
 
-/// A client's certificate, which has been verified.
-#[derive(Debug)]
-pub(crate) struct Shown {
-    /// Whom it is made out to, as RFC 4514 writes it.
-    pub(crate) subject: Box<str>,
-    common_name: Option<Box<str>>,
-    /// It was shown on an earlier connection of the session.
-    is_resumed: bool,
+/// The versions of TLS that are spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    V1_2,
+    V1_3,
 }
 
 impl Said {
@@ -73,13 +73,13 @@ impl Said {
             tls: match self.tls {
                 Some(Encryption::Ended { version, cipher }) => Some(proxy_protocol::Tls {
                     version: match version {
-                        "1.2" => "TLSv1.2",
-                        _ => "TLSv1.3",
+                        Version::V1_2 => "TLSv1.2",
+                        Version::V1_3 => "TLSv1.3",
                     },
                     cipher: Some(cipher),
-                    client_certificate: self.shown.as_ref().map(|shown| ClientCertificate {
-                        common_name: shown.common_name.as_deref(),
-                        is_resumed: shown.is_resumed,
+                    client_certificate: self.subject.as_ref().map(|subject| ClientCertificate {
+                        common_name: subject.common_name.as_deref(),
+                        is_resumed: self.is_resumed,
                     }),
                 }),
                 _ => None,
@@ -93,7 +93,10 @@ impl Encryption {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::PassedThrough => "passthrough",
-            Self::Ended { version, .. } => version,
+            Self::Ended { version, .. } => match version {
+                Version::V1_2 => "1.2",
+                Version::V1_3 => "1.3",
+            },
             Self::Failed(failure) => failure.word(),
         }
     }
@@ -103,12 +106,6 @@ impl Listener {
     /// Whether its connections say something of themselves first.
     pub(crate) fn expects_a_beginning(&self) -> bool {
         self.trusted.is_some() || self.tls.is_some() || !self.routes.is_empty()
-    }
-
-    /// Whether it has to know where its connections come from.
-    pub(crate) fn asks_for_addresses(&self) -> bool {
-        let asks = self.trusted.is_some() || self.routes.ask_for_client();
-        asks || self.admission.asks_for_addresses()
     }
 }
 
@@ -127,17 +124,24 @@ pub(crate) async fn begin(
     let mut said = Box::<Said>::default();
     let begun = async {
         if listener.trusted.is_some() {
-            let header =
-                timeout(deadline, proxy_header(&client.stream, said.heard.get_mut())).await;
+            let header = proxy_header(&client.stream, said.heard.get_mut());
+            let header = timeout(deadline, header).await;
             said.carried = header.unwrap_or(Err(Ending::ours(Reason::ProxyHeader)))?;
             if let Some(addresses) = &said.carried {
                 session.client = Some(Client::carried(addresses));
             }
-            session.admitted.admit_late(&listener, session.client)?;
+            let admitted = session.admitted.admit_late(&listener, session.client);
+            admitted.inspect_err(|ending| {
+                let counters = listener.counters.of(session.worker);
+                counters.rejected.of(ending.reason).add(1);
+            })?;
         }
         let hello = if listener.routes.ask_for_hello() {
-            let hello = timeout(deadline, client_hello(&client.stream, said.heard.get_mut())).await;
-            hello.unwrap_or(Err(Ending::ours(Reason::TlsHandshake)))?
+            let hello = client_hello(&client.stream, said.heard.get_mut(), &listener);
+            let hello = timeout(deadline, hello)
+                .await
+                .unwrap_or(Err(Unheard::InTime));
+            hello.map_err(|unheard| unheard.ending(session, &mut said))?
         } else {
             Hello::default()
         };
@@ -146,34 +150,43 @@ pub(crate) async fn begin(
             alpn: &hello.alpn,
             client: session.client.and_then(Client::ip),
         });
-        let pool = route.map(|route| route.pool).or(listener.pool);
-        session.pool = pool.map(|pool| snapshot.pool(pool).clone());
         said.route = route.map(|route| route.name.clone());
         said.server_name = hello.server_name.map(String::into_boxed_str);
+        let Some(pool) = route.map(|route| route.pool).or(listener.pool) else {
+            if !listener.routes.ask_for_hello() {
+                return Err(Ending::ours(Reason::DeniedAddress));
+            }
+            tls::refuse_name(&client.stream);
+            return Err(Ending::ours(Reason::TlsNoName));
+        };
         match &listener.tls {
             Some(termination) if route.is_none_or(|route| !route.passthrough) => {
                 local.handshakes.set_max(snapshot.handshakes_max);
                 if said.heard.get_mut().is_empty() {
-                    let heard = hear(&client.stream, said.heard.get_mut(), Reason::TlsHandshake);
-                    if let Some(heard) = timeout(deadline, heard).await {
-                        heard?;
-                    }
+                    let heard = hear(&client.stream, said.heard.get_mut());
+                    let heard = timeout(deadline, heard)
+                        .await
+                        .unwrap_or(Err(Unheard::InTime));
+                    heard.map_err(|unheard| unheard.ending(session, &mut said))?;
                 }
-                let heard = said.heard.take();
-                let began = now();
-                let accepting = tls::accept(termination, &local.handshakes, &client.stream, heard);
+                let (began, heard) = (now(), said.heard.take());
+                let name = &mut said.server_name;
+                let accepting =
+                    tls::accept(termination, &local.handshakes, &client.stream, heard, name);
                 let ended = timeout(deadline, accepting).await;
+                let took = now().saturating_duration_since(began);
+                said.handshake = Some(took);
                 let ended = ended.unwrap_or(Err(Failure::Timeout));
-                said.handshake = Some(now().saturating_duration_since(began));
-                client.tls = Some(count(local, session, ended, &mut said)?);
+                let tls = ended.map_err(|failure| failed(failure, session, &mut said))?;
+                local.counters().handshake.record(took);
+                tls.look(|connection| note(connection, &mut said));
+                client.tls = Some(tls);
             }
             Some(_) => said.tls = Some(Encryption::PassedThrough),
             None => {}
         }
-        match session.pool {
-            Some(_) => Ok(()),
-            None => Err(Ending::ours(Reason::TlsNoName)),
-        }
+        session.pool = Some(snapshot.pool(pool).clone());
+        Ok(())
     }
     .await;
     session.said = Some(said);
@@ -184,7 +197,13 @@ pub(crate) async fn begin(
 async fn proxy_header(stream: &Stream, heard: &mut Vec<u8>) -> Result<Option<Addresses>, Ending> {
     loop {
         match proxy_protocol::parse(heard) {
-            Parsed::Incomplete => hear(stream, heard, Reason::ProxyHeader).await?,
+            Parsed::Incomplete => hear(stream, heard).await.map_err(|unheard| Ending {
+                by: ClosedBy::Client,
+                reason: match unheard {
+                    Unheard::AtAll => Reason::Done,
+                    _ => Reason::ProxyHeader,
+                },
+            })?,
             Parsed::Header(header) => {
                 heard.drain(..header.length);
                 return Ok(header.addresses);
@@ -195,107 +214,95 @@ async fn proxy_header(stream: &Stream, heard: &mut Vec<u8>) -> Result<Option<Add
 }
 
 /// Hears a ClientHello and leaves it where it is. Who speaks something else asks for nothing.
-async fn client_hello(stream: &Stream, heard: &mut Vec<u8>) -> Result<Hello, Ending> {
+async fn client_hello(
+    stream: &Stream,
+    heard: &mut Vec<u8>,
+    listener: &Listener,
+) -> Result<Hello, Unheard> {
     loop {
         match hello::peek(heard) {
-            Peeked::Incomplete => hear(stream, heard, Reason::TlsHandshake).await?,
+            Peeked::Incomplete => hear(stream, heard).await?,
             Peeked::Hello(hello) => return Ok(hello),
             Peeked::NotTls => return Ok(Hello::default()),
-            Peeked::Malformed => return Err(Ending::ours(Reason::TlsHandshake)),
+            // Where TLS is ended, it has an alert for that.
+            Peeked::Malformed if listener.tls.is_some() => return Ok(Hello::default()),
+            Peeked::Malformed => return Err(Unheard::Malformed),
         }
+    }
+}
+
+/// Why nothing was heard that the connection could go on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unheard {
+    /// The client ended without a word: it asked whether the port is open.
+    AtAll,
+    /// It went away in the middle.
+    ToTheEnd,
+    InTime,
+    Malformed,
+}
+
+impl Unheard {
+    /// The end of a connection that should have begun with a ClientHello.
+    fn ending(self, session: &Session, said: &mut Said) -> Ending {
+        let failure = match self {
+            Self::AtAll => return Side::Client.done(),
+            Self::ToTheEnd => Failure::Gone,
+            Self::InTime => Failure::Timeout,
+            Self::Malformed => Failure::Protocol,
+        };
+        failed(failure, session, said)
     }
 }
 
 /// Waits for more bytes. Both parsers decide before they have heard much, so what is heard stays
 /// within their bounds and one receive.
-async fn hear(stream: &Stream, heard: &mut Vec<u8>, reason: Reason) -> Result<(), Ending> {
+async fn hear(stream: &Stream, heard: &mut Vec<u8>) -> Result<(), Unheard> {
     match stream.recv().await {
         Ok(chunk) if !chunk.is_empty() => {
             heard.extend_from_slice(&chunk);
             Ok(())
         }
-        // Who asks whether the port is open says nothing, and nothing is wrong.
-        Ok(_) if heard.is_empty() => Err(Ending {
-            by: ClosedBy::Client,
-            reason: Reason::Done,
-        }),
-        Ok(_) => Err(Ending {
-            by: ClosedBy::Client,
-            reason,
-        }),
-        Err(_) => Err(Ending {
-            by: ClosedBy::Client,
-            reason: Reason::ClientReset,
-        }),
+        Ok(_) if heard.is_empty() => Err(Unheard::AtAll),
+        _ => Err(Unheard::ToTheEnd),
     }
 }
 
-/// Counts a handshake and notes what came of it.
-fn count(
-    local: &Local,
-    session: &Session,
-    ended: Result<Box<Tls>, Failure>,
-    said: &mut Said,
-) -> Result<Box<Tls>, Ending> {
-    let took = said.handshake.unwrap_or_default();
-    match ended {
-        Ok(tls) => {
-            local.counters().handshake.record(took);
-            tls.look(|connection| note(connection, said));
-            Ok(tls)
-        }
-        Err(failure) => {
-            let counters = session.listener.counters.of(session.worker);
-            counters.handshake_failures[failure as usize].add(1);
-            said.tls = Some(Encryption::Failed(failure));
-            let reason = match failure {
-                Failure::NoName => Reason::TlsNoName,
-                _ => Reason::TlsHandshake,
-            };
-            let by = match failure {
-                Failure::Gone | Failure::Alert => ClosedBy::Client,
-                _ => ClosedBy::Ringgate,
-            };
-            Err(Ending { by, reason })
-        }
+/// Counts a failed handshake and notes why; the end of its connection.
+fn failed(failure: Failure, session: &Session, said: &mut Said) -> Ending {
+    if session.listener.tls.is_some() {
+        let counters = session.listener.counters.of(session.worker);
+        counters.handshake_failures[failure as usize].add(1);
+    }
+    said.tls = Some(Encryption::Failed(failure));
+    Ending {
+        by: match failure {
+            Failure::Gone | Failure::Alert => ClosedBy::Client,
+            _ => ClosedBy::Ringgate,
+        },
+        reason: match failure {
+            Failure::NoName => Reason::TlsNoName,
+            _ => Reason::TlsHandshake,
+        },
     }
 }
 
 /// Notes what a handshake has shown.
 fn note(connection: &rustls::Connection, said: &mut Said) {
-    if let rustls::Connection::Server(server) = connection
-        && let Some(name) = server.server_name()
-    {
-        said.server_name = Some(name.to_ascii_lowercase().into());
-    }
     said.alpn = connection.alpn_protocol().map(Into::into);
-    said.shown = Shown::of(connection);
+    let own = connection
+        .peer_certificates()
+        .and_then(|chain| chain.first());
+    said.subject = own.and_then(Subject::of);
+    said.is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
     said.tls = Some(Encryption::Ended {
         version: match connection.protocol_version() {
-            Some(ProtocolVersion::TLSv1_2) => "1.2",
-            _ => "1.3",
+            Some(ProtocolVersion::TLSv1_2) => Version::V1_2,
+            _ => Version::V1_3,
         },
         cipher: connection
             .negotiated_cipher_suite()
             .and_then(|suite| suite.suite().as_str())
             .unwrap_or_default(),
     });
-}
-
-impl Shown {
-    fn of(connection: &rustls::Connection) -> Option<Self> {
-        /// A name that is longer is cut: it stands in every line of the log.
-        const CHARACTERS_MAX: usize = 256;
-        let own = connection.peer_certificates()?.first()?;
-        let (_, certificate) = X509Certificate::from_der(own).ok()?;
-        let subject = certificate.subject();
-        let common_name = subject.iter_common_name().next();
-        Some(Self {
-            subject: subject.to_string().chars().take(CHARACTERS_MAX).collect(),
-            common_name: common_name
-                .and_then(|name| name.as_str().ok())
-                .map(Into::into),
-            is_resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-        })
-    }
 }

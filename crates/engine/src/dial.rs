@@ -17,7 +17,7 @@ use crate::proxy_protocol::{self, Addresses};
 use crate::reason::Reason;
 use crate::session::{Client, Ending, Session};
 use crate::snapshot::Server;
-use crate::tls;
+use crate::tls::{self, Failure};
 use crate::wire::Wire;
 
 /// Further servers to try after a failed connect (the contract's `retry.attempts`).
@@ -92,7 +92,7 @@ pub(crate) async fn dial<'a>(
                 counters.connect.record(took);
                 let mut wire = Wire::plain(stream);
                 let greeted = match greets(session) {
-                    true => Box::pin(greet(session, server, client, &mut wire)).await,
+                    true => Box::pin(greet(session, id, client, &mut wire)).await,
                     false => Ok(()),
                 };
                 match greeted {
@@ -112,7 +112,7 @@ pub(crate) async fn dial<'a>(
             .connect_errors
             .of(failure)
             .add(1);
-        if failure == Reason::Overload {
+        if matches!(failure, Reason::Overload | Reason::ClientReset) {
             // It is not the server's fault, and the next one would meet the same.
             break;
         }
@@ -142,55 +142,56 @@ fn greets(session: &Session) -> bool {
 /// Why this server cannot be used.
 async fn greet(
     session: &Session,
-    server: &Server,
+    server: ServerId,
     client: &Wire,
     wire: &mut Wire,
 ) -> Result<(), Reason> {
     let pool = session.pool();
     if let Some(version) = pool.proxy_protocol {
-        let header = proxy_header(version, session, client);
+        let header = proxy_header(version, session, client).ok_or(Reason::ClientReset)?;
         let sent = wire.stream.send_all(&header).await;
         sent.map_err(|error| reason_of(&error))?;
     }
     if let Some(origination) = &pool.tls {
-        let address = match &server.address {
-            Address::Ip(address) => Some(address.ip()),
-            Address::Unix(_) => None,
-        };
         let deadline = now() + session.timeouts().handshake;
-        let handshake = tls::connect(origination, session.worker, &wire.stream, address);
-        match timeout(deadline, handshake).await {
-            Some(Ok(tls)) => wire.tls = Some(tls),
-            Some(Err(_)) | None => return Err(Reason::TlsHandshake),
-        }
+        let address = &pool.server(server).address;
+        let handshake = tls::connect(origination, session.worker, server, &wire.stream, address);
+        let handshake = timeout(deadline, handshake).await;
+        let tls = handshake
+            .unwrap_or(Err(Failure::Timeout))
+            .map_err(|failure| {
+                session.server_tls.set(Some(failure));
+                Reason::TlsHandshake
+            })?;
+        wire.tls = Some(tls);
     }
     Ok(())
 }
 
 /// The PROXY header for a server: the addresses that one carried to us, otherwise those of the
-/// client's connection, and what is known of its TLS.
-fn proxy_header(version: ProxyVersion, session: &Session, client: &Wire) -> Vec<u8> {
+/// client's connection, and what is known of its TLS. `None` when the client cannot be told any more: a
+/// header that names nobody would make the server take its bytes for our own.
+fn proxy_header(version: ProxyVersion, session: &Session, client: &Wire) -> Option<Vec<u8>> {
     let said = session.said.as_deref();
-    let addresses = said.and_then(|said| said.carried).or_else(|| {
-        let ends = (
-            Client::of(client.stream.peer()),
-            Client::of(client.stream.local()),
-        );
-        match ends {
-            (Client::Ip(source), Client::Ip(destination)) => Some(Addresses::Ip {
+    let addresses = match (said.and_then(|said| said.carried), session.client?) {
+        (Some(carried), _) => carried,
+        (None, Client::Ip(source)) => match Client::of(client.stream.local()) {
+            Client::Ip(destination) => Addresses::Ip {
                 source,
                 destination,
-            }),
-            (Client::Unix, _) => Some(Addresses::Unix),
-            _ => None,
-        }
-    });
-    match version {
+            },
+            _ => return None,
+        },
+        (None, Client::Unix) => Addresses::Unix,
+        (None, Client::Gone) => return None,
+    };
+    let addresses = Some(addresses);
+    Some(match version {
         ProxyVersion::V1 => proxy_protocol::v1(addresses),
         ProxyVersion::V2 => {
             proxy_protocol::v2(addresses, &said.map(Said::tlvs).unwrap_or_default())
         }
-    }
+    })
 }
 
 async fn connect(address: &Address, next: Next) -> io::Result<Stream> {

@@ -26,6 +26,7 @@ mod signal;
 #[cfg(test)]
 mod simulated;
 pub mod snapshot;
+mod subject;
 #[cfg(test)]
 mod testing;
 pub mod tls;

@@ -156,8 +156,12 @@ fn fields(session: &Session, ending: Ending, mut field: impl FnMut(&str, Value<'
     field("retries", Value::Count(u64::from(session.retries.get())));
     field("closed_by", Value::Text(ending.by.word()));
     field("reason", Value::Text(ending.reason.word()));
-    if let Some(shown) = said.and_then(|said| said.shown.as_ref()) {
-        field("consumer", Value::Text(&shown.subject));
+    let subject = said.and_then(|said| said.subject.as_ref());
+    if let Some(consumer) = subject.and_then(|subject| subject.name.as_ref()) {
+        field("consumer", Value::Text(consumer));
+    }
+    if let Some(failure) = session.server_tls.get() {
+        field("server_tls", Value::Text(failure.word()));
     }
 }
 

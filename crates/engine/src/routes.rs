@@ -84,11 +84,6 @@ impl Routes {
         self.routes.iter().any(asks)
     }
 
-    /// Whether a route looks at the client's address.
-    pub(crate) fn ask_for_client(&self) -> bool {
-        self.routes.iter().any(|route| route.client.is_some())
-    }
-
     /// The first route that matches.
     pub fn find(&self, asked: &Asked<'_>) -> Option<&Route> {
         let first = |indexes: &[usize]| {

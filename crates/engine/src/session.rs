@@ -17,6 +17,7 @@ use crate::counters::WorkerId;
 use crate::proxy_protocol::Addresses;
 use crate::reason::{ClosedBy, Reason};
 use crate::snapshot::{Listener, ListenerId, Pool, Snapshot};
+use crate::tls::Failure;
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +105,8 @@ pub(crate) struct Session {
     pub(crate) connect: Cell<Option<Duration>>,
     /// From the connect to the server's first byte.
     pub(crate) first_byte: Cell<Option<Duration>>,
+    /// Why the last handshake with a server failed, if one did.
+    pub(crate) server_tls: Cell<Option<Failure>>,
     /// Further servers tried.
     pub(crate) retries: Cell<u8>,
     /// From the client.
@@ -132,6 +135,7 @@ impl Session {
             server: Cell::new(None),
             connect: Cell::new(None),
             first_byte: Cell::new(None),
+            server_tls: Cell::new(None),
             retries: Cell::new(0),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),

@@ -18,6 +18,7 @@ use crate::bandwidth::Bandwidth;
 use crate::counters::{
     ListenerCounters, PerWorker, PoolCounters, ServerCounters, WorkerCounters, WorkerId,
 };
+use crate::reason::Reason;
 use crate::routes::Routes;
 use crate::tls::{Origination, Termination};
 use crate::worker::{Order, Worker};
@@ -50,6 +51,16 @@ impl Snapshot {
         &self.pools[id.index()]
     }
 
+    /// Whether it has to be known where the connections of a listener come from: for its rules, or for
+    /// servers that are told.
+    pub(crate) fn asks_for_addresses(&self, listener: ListenerId) -> bool {
+        let listener = self.listener(listener);
+        let told = |pool| self.pool(pool).proxy_protocol.is_some();
+        listener.expects_a_beginning()
+            || listener.admission.asks_for_addresses()
+            || listener.pool.is_some_and(told)
+    }
+
     /// The listener of that id.
     pub fn listener(&self, id: ListenerId) -> &Arc<Listener> {
         &self.listeners[usize::from(id.0)]
@@ -77,6 +88,14 @@ pub struct Listener {
     pub bandwidth: Option<Arc<Bandwidth>>,
     /// What each worker counts of it.
     pub counters: Arc<PerWorker<ListenerCounters>>,
+}
+
+impl Listener {
+    /// Whether it can refuse a connection for that reason.
+    pub fn may_refuse(&self, reason: Reason) -> bool {
+        let expects_a_header = reason == Reason::ProxyHeader && self.trusted.is_some();
+        expects_a_header || self.admission.may_refuse(reason)
+    }
 }
 
 /// A group of servers and the table that chooses among those that may get connections now.

@@ -284,6 +284,9 @@ impl<'a> Way<'a> {
     fn say(self, heard: Vec<u8>) -> Rare<impl Future<Output = Result<(), Broken>> + use<'a>> {
         self.moved(heard.len(), &self.movement.worker.copied_bytes);
         Box::pin(async move {
+            if let Some(turn) = self.movement.afford(heard.len()) {
+                turn.await;
+            }
             let sent = self.to().send_all(&heard).await;
             sent.map_err(|_| self.sending_failed())
         })

@@ -2,7 +2,7 @@
 //! the time when there are none. It is what keeps long computations from the way of short ones.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -16,7 +16,9 @@ const SHARE: u32 = 16;
 
 /// Who waits for a moment.
 pub(crate) struct Waiting {
-    queue: VecDeque<Rc<Seat>>,
+    /// In the order of their turns.
+    queue: BTreeMap<u64, Rc<Seat>>,
+    turns: u64,
     /// From when on the share of a busy thread lets the next one in.
     due: Instant,
 }
@@ -36,7 +38,8 @@ enum State {
 impl Waiting {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            queue: VecDeque::new(),
+            queue: BTreeMap::new(),
+            turns: 0,
             due: now,
         }
     }
@@ -46,12 +49,18 @@ impl Waiting {
         !self.queue.is_empty()
     }
 
+    fn enter(&mut self, seat: Rc<Seat>) -> u64 {
+        self.turns += 1;
+        self.queue.insert(self.turns, seat);
+        self.turns
+    }
+
     /// Gives one of them a moment, when the thread has nothing else to do or the share allows it.
     pub(crate) fn call(&mut self, idle: bool, now: Instant) {
         if !idle && now < self.due {
             return;
         }
-        if let Some(seat) = self.queue.pop_front()
+        if let Some((_, seat)) = self.queue.pop_first()
             && let State::Waits(waker) = seat.0.replace(State::Called)
         {
             waker.wake();
@@ -72,13 +81,13 @@ pub struct Moment {
 /// Outside a runtime's thread.
 pub async fn spare() -> Moment {
     let core = core();
+    let seat = Rc::<Seat>::default();
     let place = Place {
+        turn: core.spare.borrow_mut().enter(seat.clone()),
         core: core.clone(),
-        seat: Rc::default(),
     };
-    core.spare.borrow_mut().queue.push_back(place.seat.clone());
     poll_fn(|context| {
-        let state = &mut *place.seat.0.borrow_mut();
+        let state = &mut *seat.0.borrow_mut();
         if let State::Called = state {
             return Poll::Ready(());
         }
@@ -94,13 +103,12 @@ pub async fn spare() -> Moment {
 /// Leaves the queue when nobody waits any more.
 struct Place {
     core: Rc<Core>,
-    seat: Rc<Seat>,
+    turn: u64,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let waiting = &mut *self.core.spare.borrow_mut();
-        waiting.queue.retain(|seat| !Rc::ptr_eq(seat, &self.seat));
+        self.core.spare.borrow_mut().queue.remove(&self.turn);
     }
 }
 

@@ -5,10 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringgate_config::{Address, ProxyVersion};
+use ringgate_config::ProxyVersion;
 use ringgate_engine::proxy_protocol::{Tlvs, v1, v2};
 use rustls::ClientConfig;
-use rustls::pki_types::{DnsName, ServerName};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
@@ -41,20 +41,8 @@ pub(super) enum Failed {
 }
 
 impl Secured {
-    /// With the server at `address`, by `name` if it has one.
-    pub(super) fn new(
-        config: &Arc<ClientConfig>,
-        name: Option<&ServerName<'static>>,
-        address: &Address,
-    ) -> Secured {
-        let name = match (name, address) {
-            (Some(name), _) => name.clone(),
-            (None, Address::Ip(addr)) => ServerName::from(addr.ip()),
-            // A unix socket is reached by this host alone.
-            (None, Address::Unix(_)) => ServerName::DnsName(
-                DnsName::try_from("localhost").expect("it is the name of a host"),
-            ),
-        };
+    /// With a server that should be called so.
+    pub(super) fn new(config: &Arc<ClientConfig>, name: ServerName<'static>) -> Secured {
         Secured {
             config: Arc::clone(config),
             name,

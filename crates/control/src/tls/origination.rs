@@ -17,9 +17,6 @@ use super::files::{self, Digest};
 use super::identity::{Identity, Part, Source};
 use super::problem::{Fault, Problem};
 
-/// How many servers' sessions a worker keeps to resume, at least and at most.
-const SESSIONS: (usize, usize) = (32, 1024);
-
 /// What is known of a pool's TLS besides what workers need.
 #[derive(Debug)]
 pub(crate) struct PoolTls {
@@ -119,19 +116,10 @@ impl PoolTls {
             .map(|protocol| protocol.as_bytes().to_vec())
             .collect();
         config.enable_sni = matches!(server_name, Some(ServerName::DnsName(_)));
-        let sessions = pool.servers.len().clamp(SESSIONS.0, SESSIONS.1);
-        // The store of sessions is behind a lock, so no worker shares one with another.
-        let own = || {
-            let mut config = config.clone();
-            config.resumption = Resumption::in_memory_sessions(sessions);
-            Arc::new(config)
-        };
         let mut checks = config.clone();
         checks.resumption = Resumption::disabled();
-        let origination = Origination {
-            configs: (0..reader.workers).map(|_| own()).collect(),
-            server_name,
-        };
+        let servers = pool.servers.len();
+        let origination = Origination::new(config, server_name, reader.workers, servers);
         Ok(Arc::new(PoolTls {
             origination: Arc::new(origination),
             checks: Arc::new(checks),
@@ -249,6 +237,8 @@ impl ServerCertVerifier for AnyServer {
 mod tests {
     use std::fs;
 
+    use ringgate_balance::ServerId;
+    use ringgate_engine::counters::WorkerId;
     use rustls::ServerConfig;
 
     use super::*;
@@ -278,8 +268,12 @@ mod tests {
             let mut plan = pool_plan("127.0.0.1:1", &ca, Some("app.internal"));
             plan.pools[0].tls.as_mut().unwrap().verify = verify;
             let material = load(&plan, 2, SystemTime::now()).unwrap();
-            let configs = &material.origination(0).unwrap().configs;
-            assert_eq!(configs.len(), 2);
+            let origination = material.origination(0).unwrap();
+            let configs = [0, 1].map(|worker| origination.config(WorkerId(worker), ServerId(0)));
+            assert!(
+                !Arc::ptr_eq(&configs[0], &configs[1]),
+                "each has its own sessions"
+            );
             assert!(handshake(&configs[0], &good, "app.internal").is_ok());
             assert_eq!(
                 handshake(&configs[1], &good, "other.internal").is_err(),
@@ -309,8 +303,10 @@ mod tests {
             let plan = pool_plan("127.0.0.1:1", &ca, name);
             let material = load(&plan, 1, SystemTime::now()).unwrap();
             let origination = material.origination(0).unwrap();
-            assert_eq!(origination.configs[0].enable_sni, sent, "{name:?}");
-            assert_eq!(origination.server_name.is_some(), name.is_some());
+            let config = origination.config(WorkerId(0), ServerId(0));
+            assert_eq!(config.enable_sni, sent, "{name:?}");
+            let asked = origination.name(&plan.pools[0].servers[0].address);
+            assert_eq!(asked.to_str(), name.unwrap_or("127.0.0.1"));
         }
     }
 

@@ -3,16 +3,17 @@
 
 use std::future::poll_fn;
 use std::io::{self, Write};
-use std::net::IpAddr;
 
+use ringgate_balance::ServerId;
+use ringgate_config::Address;
 use ringgate_runtime::{Stream, spare};
-use rustls::pki_types::{ServerName, UnixTime};
+use rustls::pki_types::UnixTime;
 use rustls::server::{Accepted, Acceptor};
 use rustls::{
     ClientConnection, HandshakeKind, PeerIncompatible, ProtocolVersion, ServerConnection,
 };
 
-use super::queue::Handshakes;
+use super::queue::{Displaced, Handshakes, Place};
 use super::session::{Arrived, Flaw, Tls};
 use super::{Clients, Origination, Termination};
 use crate::counters::WorkerId;
@@ -39,11 +40,13 @@ pub enum Failure {
     Certificate,
     /// The peer refused, with an alert.
     Alert,
+    /// Too many are under way, and the client had been silent for longer than theirs.
+    Displaced,
 }
 
 impl Failure {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Timeout,
         Self::Gone,
         Self::Protocol,
@@ -53,6 +56,7 @@ impl Failure {
         Self::NoName,
         Self::Certificate,
         Self::Alert,
+        Self::Displaced,
     ];
 
     /// The word used in the metrics and the log.
@@ -67,6 +71,7 @@ impl Failure {
             Self::NoName => "no_name",
             Self::Certificate => "certificate",
             Self::Alert => "alert",
+            Self::Displaced => "displaced",
         }
     }
 
@@ -74,7 +79,9 @@ impl Failure {
         use rustls::Error;
         match error {
             Error::PeerIncompatible(
-                PeerIncompatible::SupportedVersionsExtensionRequired
+                // Clients older than 1.2 have no such extension, and rustls looks for it first.
+                PeerIncompatible::SignatureAlgorithmsExtensionRequired
+                | PeerIncompatible::SupportedVersionsExtensionRequired
                 | PeerIncompatible::Tls12NotOffered
                 | PeerIncompatible::Tls12NotOfferedOrEnabled
                 | PeerIncompatible::Tls13RequiredForQuic
@@ -101,7 +108,7 @@ impl From<Flaw> for Failure {
     }
 }
 
-/// Ends TLS with a client that may have been heard already.
+/// Ends TLS with a client that has been heard already; `name` becomes the one that it asks for.
 ///
 /// # Errors
 /// Why it failed; the client has been told, where the protocol has a word for it.
@@ -110,18 +117,22 @@ pub(crate) async fn accept(
     handshakes: &Handshakes,
     stream: &Stream,
     heard: Vec<u8>,
+    name: &mut Option<Box<str>>,
 ) -> Result<Box<Tls>, Failure> {
     let mut arrived = Arrived::heard(heard);
     let accepted = client_hello(stream, &mut arrived).await?;
-    if termination.refuses_unknown_names {
-        let name = accepted.client_hello().server_name().map(str::to_owned);
-        if !name.is_some_and(|name| termination.certificates.cover(&name)) {
-            tell(stream, &UNRECOGNIZED_NAME);
-            return Err(Failure::NoName);
-        }
+    let asked = accepted
+        .client_hello()
+        .server_name()
+        .map(str::to_ascii_lowercase);
+    *name = asked.map(Into::into);
+    let knows = |name: &str| termination.certificates.cover(name);
+    if termination.refuses_unknown_names && !name.as_deref().is_some_and(knows) {
+        refuse_name(stream);
+        return Err(Failure::NoName);
     }
-    let _place = handshakes.enter().await;
     let moment = spare().await;
+    let place = handshakes.begin();
     let connection = accepted.into_connection(termination.config.clone());
     drop(moment);
     let connection = connection.map_err(|(error, mut alert)| {
@@ -129,7 +140,7 @@ pub(crate) async fn accept(
         Failure::of(&error)
     })?;
     let tls = Box::new(Tls::new(connection.into(), arrived));
-    complete(&tls, stream).await?;
+    complete(&tls, stream, Some(&place)).await?;
     if let Some(clients) = &termination.clients {
         tls.look(|connection| match connection {
             rustls::Connection::Server(connection) => check_again(clients, connection),
@@ -146,21 +157,20 @@ pub(crate) async fn accept(
 pub(crate) async fn connect(
     origination: &Origination,
     worker: WorkerId,
+    server: ServerId,
     stream: &Stream,
-    address: Option<IpAddr>,
+    address: &Address,
 ) -> Result<Box<Tls>, Failure> {
-    let name = match (&origination.server_name, address) {
-        (Some(name), _) => name.clone(),
-        (None, Some(address)) => ServerName::from(address),
-        (None, None) => return Err(Failure::NoName),
-    };
-    let config = origination.configs[usize::from(worker.0)].clone();
+    let (config, name) = (
+        origination.config(worker, server),
+        origination.name(address),
+    );
     let moment = spare().await;
     let connection = ClientConnection::new(config, name);
     drop(moment);
     let connection = connection.map_err(|error| Failure::of(&error))?;
     let tls = Box::new(Tls::new(connection.into(), Arrived::Nothing));
-    complete(&tls, stream).await?;
+    complete(&tls, stream, None).await?;
     Ok(tls)
 }
 
@@ -184,7 +194,7 @@ async fn client_hello(stream: &Stream, arrived: &mut Arrived) -> Result<Accepted
 }
 
 /// Takes a handshake to its end.
-async fn complete(tls: &Tls, stream: &Stream) -> Result<(), Failure> {
+async fn complete(tls: &Tls, stream: &Stream, place: Option<&Place<'_>>) -> Result<(), Failure> {
     loop {
         let is_done = !tls.look(|connection| connection.is_handshaking());
         if is_done && tls.look(only_tickets_wait) && tls.has_said() {
@@ -192,20 +202,34 @@ async fn complete(tls: &Tls, stream: &Stream) -> Result<(), Failure> {
             // acknowledgement that comes with them (Nagle, RFC 9293 §3.7.4).
             return Ok(());
         }
-        tls.flush(stream).await.map_err(|_| Failure::Gone)?;
+        waited(place, tls.flush(stream)).await?;
         if is_done {
             return Ok(());
         }
-        tls.arrive(stream).await.map_err(|_| Failure::Gone)?;
+        waited(place, tls.arrive(stream)).await?;
         let moment = spare().await;
-        let processed = tls.process();
+        let stepped = tls.step(stream);
         drop(moment);
-        if let Err(flaw) = processed {
-            // The alert that tells why; a peer that takes nothing does not hear it.
-            let _ = tls.write(stream);
-            return Err(flaw.into());
+        let is_handshaking = tls.look(|connection| connection.is_handshaking());
+        if stepped? && is_handshaking {
+            return Err(Failure::Gone);
         }
     }
+}
+
+/// Waits for the peer, unless others need the place more.
+async fn waited(
+    place: Option<&Place<'_>>,
+    peer: impl Future<Output = io::Result<()>>,
+) -> Result<(), Failure> {
+    let heard = match place {
+        Some(place) => place
+            .wait(peer)
+            .await
+            .map_err(|Displaced| Failure::Displaced)?,
+        None => peer.await,
+    };
+    heard.map_err(|_| Failure::Gone)
 }
 
 /// Whether what is to be sent after a handshake is nothing that the peer waits for (RFC 8446 §4.6.1).
@@ -232,12 +256,11 @@ fn check_again(clients: &Clients, connection: &ServerConnection) -> Result<(), F
     }
 }
 
-/// A fatal alert `unrecognized_name` (RFC 6066 §3), which is sent before anything is encrypted.
-const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
-
-/// Tells a client why it is refused. It fits into an empty queue, or the client does not listen.
-fn tell(stream: &Stream, alert: &[u8]) {
-    let _ = Told(stream).write_all(alert);
+/// Tells a client that nothing serves the name that it asks for: a fatal alert `unrecognized_name`
+/// (RFC 6066 §3), before anything is encrypted. It finds room, or the client does not listen.
+pub(crate) fn refuse_name(stream: &Stream) {
+    const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+    let _ = Told(stream).write_all(&UNRECOGNIZED_NAME);
 }
 
 /// A stream as an alert is written to it.

@@ -1,24 +1,30 @@
-//! How many handshakes a worker does at once: each holds some memory, so the rest wait, first come
-//! first served, until one has ended or their own time is over.
+//! How many handshakes with clients a worker has under way: each holds some memory for as long as its
+//! client makes it wait. When there are too many, the client that has been silent for longest gives
+//! way, so that those who never answer keep nobody out for longer than it takes to replace them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+
+use ringgate_runtime::{Race, race};
 
 /// The handshakes of a worker.
 #[derive(Default)]
 pub(crate) struct Handshakes {
     max: Cell<u32>,
     open: Cell<u32>,
-    waiting: RefCell<VecDeque<Rc<Seat>>>,
+    /// Those whose client is waited for, by when that began.
+    silent: RefCell<BTreeMap<u64, Rc<Seat>>>,
+    turns: Cell<u64>,
 }
 
+/// One whose client is waited for.
 #[derive(Default)]
 struct Seat {
     waker: RefCell<Option<Waker>>,
-    called: Cell<bool>,
+    displaced: Cell<bool>,
 }
 
 impl Handshakes {
@@ -27,102 +33,107 @@ impl Handshakes {
         self.max.set(max);
     }
 
-    /// Waits for a place, and holds it.
-    pub(crate) async fn enter(&self) -> Place<'_> {
-        if self.open.get() < self.max.get() && self.waiting.borrow().is_empty() {
-            self.open.set(self.open.get() + 1);
-            return Place(self);
-        }
-        let waits = Waits {
-            handshakes: self,
-            seat: Rc::default(),
-        };
-        self.waiting.borrow_mut().push_back(waits.seat.clone());
-        poll_fn(|context| {
-            if waits.seat.called.get() {
-                return Poll::Ready(());
+    /// Begins one, at the cost of the longest silent one when there are too many. Where none is silent,
+    /// all are about to end, and there may be one more.
+    pub(crate) fn begin(&self) -> Place<'_> {
+        self.open.set(self.open.get() + 1);
+        if self.open.get() > self.max.get()
+            && let Some((_, seat)) = self.silent.borrow_mut().pop_first()
+        {
+            seat.displaced.set(true);
+            if let Some(waker) = seat.waker.take() {
+                waker.wake();
             }
-            *waits.seat.waker.borrow_mut() = Some(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
-        // The place is handed on with its count.
-        waits.seat.called.set(false);
+        }
         Place(self)
-    }
-
-    /// Gives a place that has become free to the next one.
-    fn leave(&self) {
-        let next = self.waiting.borrow_mut().pop_front();
-        match next {
-            Some(seat) => {
-                seat.called.set(true);
-                if let Some(waker) = seat.waker.take() {
-                    waker.wake();
-                }
-            }
-            None => self.open.set(self.open.get() - 1),
-        }
     }
 }
 
-/// A place among the handshakes, until it is dropped.
+/// A handshake that is under way, until it is dropped.
 pub(crate) struct Place<'a>(&'a Handshakes);
+
+/// The handshake had to give way to another.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Displaced;
+
+impl Place<'_> {
+    /// Waits for the client, by `heard`.
+    ///
+    /// # Errors
+    /// When it must not be waited for any longer.
+    pub(crate) async fn wait<T>(&self, heard: impl Future<Output = T>) -> Result<T, Displaced> {
+        let turn = self.0.turns.replace(self.0.turns.get() + 1);
+        let seat = Rc::<Seat>::default();
+        self.0.silent.borrow_mut().insert(turn, seat.clone());
+        let waits = Waits {
+            handshakes: self.0,
+            turn,
+        };
+        let displaced = poll_fn(|context| {
+            if seat.displaced.get() {
+                return Poll::Ready(());
+            }
+            *seat.waker.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        });
+        let outcome = race(heard, displaced).await;
+        drop(waits);
+        match outcome {
+            Race::First(heard) => Ok(heard),
+            Race::Second(()) => Err(Displaced),
+        }
+    }
+}
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.open.set(self.0.open.get() - 1);
     }
 }
 
-/// One who waits for a place.
+/// The entry of one that waits, for as long as it does.
 struct Waits<'a> {
     handshakes: &'a Handshakes,
-    seat: Rc<Seat>,
+    turn: u64,
 }
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        if self.seat.called.get() {
-            // Called, and gone before it took the place.
-            return self.handshakes.leave();
-        }
-        let waiting = &mut *self.handshakes.waiting.borrow_mut();
-        waiting.retain(|seat| !Rc::ptr_eq(seat, &self.seat));
+        self.handshakes.silent.borrow_mut().remove(&self.turn);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
+    use std::future::{pending, ready};
     use std::task::Context;
 
     use super::*;
 
     #[test]
-    fn places_go_round_in_order_and_none_is_lost() {
+    fn the_longest_silent_one_gives_way() {
         let handshakes = Handshakes::default();
         handshakes.set_max(2);
         let mut context = Context::from_waker(Waker::noop());
-        let enter = || Box::pin(handshakes.enter());
-        let (mut first, mut second) = (enter(), enter());
-        let (mut third, mut fourth, mut fifth) = (enter(), enter(), enter());
-        let Poll::Ready(first) = first.as_mut().poll(&mut context) else {
-            panic!("there is a place");
-        };
-        let second = second.as_mut().poll(&mut context);
-        for waiting in [&mut third, &mut fourth, &mut fifth] {
-            assert!(waiting.as_mut().poll(&mut context).is_pending());
-        }
-        drop(first);
-        // The third is called, and goes without its place: it is the fourth's.
-        drop(third);
-        let Poll::Ready(fourth) = fourth.as_mut().poll(&mut context) else {
-            panic!("it is its turn");
-        };
-        assert!(pin!(enter()).as_mut().poll(&mut context).is_pending());
-        drop(fifth);
-        drop((second, fourth));
+        let (first, second) = (handshakes.begin(), handshakes.begin());
+        let mut first_waits = Box::pin(first.wait(pending::<()>()));
+        let mut second_waits = Box::pin(second.wait(pending::<()>()));
+        assert!(first_waits.as_mut().poll(&mut context).is_pending());
+        assert!(second_waits.as_mut().poll(&mut context).is_pending());
+        let third = handshakes.begin();
+        assert_eq!(
+            first_waits.as_mut().poll(&mut context),
+            Poll::Ready(Err(Displaced))
+        );
+        assert!(second_waits.as_mut().poll(&mut context).is_pending());
+        // It is gone by itself before it is asked to.
+        drop(second_waits);
+        let fourth = handshakes.begin();
+        let heard = Box::pin(third.wait(ready(7))).as_mut().poll(&mut context);
+        assert_eq!(heard, Poll::Ready(Ok(7)));
+        drop(first_waits);
+        drop((first, second, third, fourth));
         assert_eq!(handshakes.open.get(), 0);
+        assert!(handshakes.silent.borrow().is_empty());
     }
 }

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, IoSlice, Write};
 use std::task::{Context, Poll, Waker, ready};
 
 use ringgate_runtime::{Chunk, Stream};
-use rustls::Connection;
+use rustls::{Connection, ProtocolVersion};
 
 /// Times that a session is fed before what it was given is decrypted. It takes 4 KiB at a time, so
 /// five times hold the longest record.
@@ -81,7 +81,9 @@ impl Arrived {
             Self::Heard { used, .. } | Self::Chunk { used, .. } => *used += fed,
             Self::Nothing => {}
         }
-        if self.rest().is_empty() {
+        // After the peer's close_notify a session takes nothing more: what follows is ignored (RFC 8446
+        // §6.1).
+        if fed == 0 || self.rest().is_empty() {
             *self = Self::Nothing;
         }
         Ok(())
@@ -132,11 +134,25 @@ impl Tls {
         poll_fn(|context| self.arrived.borrow_mut().poll(stream, context)).await
     }
 
-    /// Decrypts some of what has arrived, or takes the handshake a step further.
+    /// Decrypts some of what has arrived, or takes the handshake a step further; whether the peer has
+    /// ended.
     ///
     /// # Errors
-    /// When the peer does not keep to the protocol; what answers it waits to be flushed.
-    pub(crate) fn process(&self) -> Result<(), Flaw> {
+    /// When the peer does not keep to the protocol. It has been told why, if it listens.
+    pub(crate) fn step(&self, stream: &Stream) -> Result<bool, Flaw> {
+        let processed = self.process();
+        let speaks_1_2 = |connection: &mut Connection| {
+            connection.protocol_version() == Some(ProtocolVersion::TLSv1_2)
+        };
+        // A client of TLS 1.2 that renegotiates waits for its answer (RFC 5246 §7.2.2). With 1.3, tickets
+        // and a new key of ours go with what is sent next (RFC 8446 §4.6).
+        if processed.is_err() || self.look(speaks_1_2) {
+            let _ = self.write(stream);
+        }
+        processed
+    }
+
+    fn process(&self) -> Result<bool, Flaw> {
         let connection = &mut *self.connection.borrow_mut();
         let arrived = &mut *self.arrived.borrow_mut();
         for feed in 0..FEEDS {
@@ -150,8 +166,8 @@ impl Tls {
                 Err(_) => return Err(Flaw::Gone),
             }
         }
-        connection.process_new_packets().map_err(Flaw::Tls)?;
-        Ok(())
+        let state = connection.process_new_packets().map_err(Flaw::Tls)?;
+        Ok(state.peer_has_closed())
     }
 
     /// Waits until the peer has said something.
@@ -159,21 +175,12 @@ impl Tls {
     /// # Errors
     /// How receiving ends, if not in order.
     pub(crate) async fn hear(&self, stream: &Stream) -> Result<Said, Flaw> {
-        if let Some(said) = self.look(said) {
-            return Ok(said);
-        }
         loop {
-            self.arrive(stream).await.map_err(|_| Flaw::Gone)?;
-            let processed = self.process();
-            if processed.is_err() {
-                // The alert that tells why; a peer that takes nothing does not hear it.
-                let _ = self.write(stream);
-            }
-            // A new key of ours goes with what is sent next (RFC 8446 §4.6.3).
-            processed?;
             if let Some(said) = self.look(said) {
                 return Ok(said);
             }
+            self.arrive(stream).await.map_err(|_| Flaw::Gone)?;
+            self.step(stream)?;
         }
     }
 
@@ -187,12 +194,18 @@ impl Tls {
         !self.arrived.borrow().rest().is_empty() || stream.has_received()
     }
 
-    /// Decrypts what is there without waiting; whether the peer has said something.
-    pub(crate) fn hear_now(&self, stream: &Stream) -> bool {
+    /// Decrypts what is there without waiting; whether there was something.
+    ///
+    /// # Errors
+    /// As [`Tls::step`].
+    pub(crate) fn hear_now(&self, stream: &Stream) -> Result<bool, Flaw> {
         let mut context = Context::from_waker(Waker::noop());
         let arrived = self.arrived.borrow_mut().poll(stream, &mut context);
-        // Ends and errors are met again by who waits.
-        matches!(arrived, Poll::Ready(Ok(()))) && self.process().is_ok()
+        // The end of the stream is met again by who waits.
+        let Poll::Ready(Ok(())) = arrived else {
+            return Ok(false);
+        };
+        self.step(stream).map(|_| true)
     }
 
     /// Hands over what the peer has said, a piece of it; `take` tells how much it took. Nothing when
@@ -230,10 +243,7 @@ impl Tls {
     }
 
     /// Sends as many records as there is room for; whether none is left.
-    ///
-    /// # Errors
-    /// Those of send(2).
-    pub(super) fn write(&self, stream: &Stream) -> io::Result<bool> {
+    fn write(&self, stream: &Stream) -> io::Result<bool> {
         let connection = &mut *self.connection.borrow_mut();
         let mut socket = Socket(stream);
         while connection.wants_write() {

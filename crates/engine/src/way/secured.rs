@@ -29,7 +29,9 @@ impl Way<'_> {
             if moved == 0 {
                 break;
             }
-            self.moved(moved, &self.movement.worker.tls_bytes);
+            if moved >= BATCH_BYTES {
+                next_turn().await;
+            }
             if let Some(turn) = self.movement.afford(moved) {
                 turn.await;
             }
@@ -49,6 +51,7 @@ impl Way<'_> {
         let chunk = chunk.map_err(|_| self.receiving_failed())?;
         let taken = self.to().take(&chunk, false);
         taken.map_err(|_| self.sending_failed())?;
+        self.moved(chunk.len(), &self.movement.worker.tls_bytes);
         self.flush().await?;
         Ok(chunk.len())
     }
@@ -64,8 +67,19 @@ impl Way<'_> {
         loop {
             let more = moved < BATCH_BYTES && tls.may_hear_more(&self.from().stream);
             match tls.pass(|bytes| self.to().take(bytes, more)) {
-                Ok(Some(taken)) => (moved, kept) = (moved + taken, more),
-                Ok(None) if more && tls.hear_now(&self.from().stream) => {}
+                Ok(Some(taken)) => {
+                    self.moved(taken, &self.movement.worker.tls_bytes);
+                    (moved, kept) = (moved + taken, more);
+                }
+                Ok(None) if more => match tls.hear_now(&self.from().stream) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(_) => {
+                        // What came before the failure still goes out.
+                        self.flush().await?;
+                        return Err(self.receiving_failed());
+                    }
+                },
                 Ok(None) => break,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let writable = self.to().stream.writable().await;
