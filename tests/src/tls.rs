@@ -115,6 +115,22 @@ impl TlsClient {
         self.over(connect(addr), name)
     }
 
+    /// The first message of a handshake, and no more.
+    ///
+    /// # Panics
+    /// When the name is none.
+    #[must_use]
+    pub fn hello(&self, name: &str) -> Vec<u8> {
+        let name = ServerName::try_from(name.to_owned()).expect("a test writes a good name");
+        let config = Arc::new(self.config.clone());
+        let mut connection = ClientConnection::new(config, name).expect("a good configuration");
+        let mut hello = Vec::new();
+        connection
+            .write_tls(&mut hello)
+            .expect("memory takes everything");
+        hello
+    }
+
     /// As [`TlsClient::connect`], over a connection that is there already.
     ///
     /// # Errors
@@ -192,7 +208,7 @@ impl<'a> ServesTls<'a> {
 }
 
 /// A server's side of a TLS connection.
-pub type TlsServerStream = StreamOwned<ServerConnection, TcpStream>;
+pub type TlsServerStream<S = TcpStream> = StreamOwned<ServerConnection, S>;
 
 /// A server's end of TLS, for servers that do something of their own with it.
 #[derive(Clone, Debug)]
@@ -219,7 +235,7 @@ impl TlsServer {
     ///
     /// # Panics
     /// Never.
-    pub fn accept(&self, stream: TcpStream) -> io::Result<TlsServerStream> {
+    pub fn accept<S: Read + Write>(&self, stream: S) -> io::Result<TlsServerStream<S>> {
         let connection = ServerConnection::new(self.config.clone()).expect("a good configuration");
         let mut stream = StreamOwned::new(connection, stream);
         while stream.conn.is_handshaking() {
@@ -233,7 +249,7 @@ impl TlsServer {
     ///
     /// # Errors
     /// Those of the connection.
-    pub fn echo(&self, stream: TcpStream) -> io::Result<()> {
+    pub fn echo(&self, stream: impl Read + Write) -> io::Result<()> {
         let mut stream = self.accept(stream)?;
         let line = known_of_client(&stream.conn);
         stream.write_all(line.as_bytes())?;

@@ -6,8 +6,8 @@ use crate::plan::{ClientAuthMode, TlsVersion, UnknownName};
 pub(crate) static TLS: Block = Block {
     what: "tls block",
     path: "listeners.NAME.tls",
-    doc: "The listener ends TLS. A client is shown the certificate for the name that it asks for by SNI. All files are \
-          PEM; they are read when the configuration is, and certificates again when they change.",
+    doc: "The listener ends TLS. A client is shown the certificate for the name that it asks for by SNI. All files but \
+          those of ticket keys are PEM; they are read with the configuration, and again when they change.",
     keys: &[
         &CERTS,
         &MIN_VERSION,
