@@ -7,7 +7,7 @@ use std::io::{self, BufRead, IoSlice, Write};
 use std::task::{Context, Poll, Waker, ready};
 
 use ringgate_runtime::{Chunk, Stream};
-use rustls::Connection;
+use rustls::{Connection, ProtocolVersion};
 
 /// Times that a session is fed before what it was given is decrypted. It takes 4 KiB at a time, so
 /// five times hold the longest record.
@@ -163,6 +163,13 @@ impl Tls {
             return Ok(said);
         }
         loop {
+            // The answer to a client that renegotiates (RFC 5246 §7.2.2), who says nothing more until it has it. What a
+            // session of TLS 1.3 has ready are tickets: they go with what is sent next.
+            if self.look(|connection| connection.protocol_version())
+                == Some(ProtocolVersion::TLSv1_2)
+            {
+                let _ = self.write(stream);
+            }
             self.arrive(stream).await.map_err(|_| Flaw::Gone)?;
             let processed = self.process();
             if processed.is_err() {
