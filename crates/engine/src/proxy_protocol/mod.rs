@@ -174,10 +174,7 @@ mod tests {
         reads(&v1(None), None);
         reads(&v1(Some(Addresses::Unix)), None);
         reads(&v2(None, &Tlvs::default()), None);
-        reads(
-            &v2(Some(Addresses::Unix), &Tlvs::default()),
-            Some(Addresses::Unix),
-        );
+        reads(&v2(Some(Addresses::Unix), &Tlvs::default()), None);
     }
 
     /// Whether `bytes` are one header with these addresses, in how many pieces they ever come, and whatever
