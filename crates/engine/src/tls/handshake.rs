@@ -74,7 +74,9 @@ impl Failure {
         use rustls::Error;
         match error {
             Error::PeerIncompatible(
-                PeerIncompatible::SupportedVersionsExtensionRequired
+                // Clients older than 1.2 have no such extension: rustls looks for it before it looks at the version.
+                PeerIncompatible::SignatureAlgorithmsExtensionRequired
+                | PeerIncompatible::SupportedVersionsExtensionRequired
                 | PeerIncompatible::Tls12NotOffered
                 | PeerIncompatible::Tls12NotOfferedOrEnabled
                 | PeerIncompatible::Tls13RequiredForQuic
@@ -123,12 +125,15 @@ pub(crate) async fn accept(
     let _place = handshakes.enter().await;
     let moment = spare().await;
     let connection = accepted.into_connection(termination.config.clone());
-    drop(moment);
     let connection = connection.map_err(|(error, mut alert)| {
         let _ = alert.write_all(&mut Told(stream));
         Failure::of(&error)
     })?;
     let tls = Box::new(Tls::new(connection.into(), arrived));
+    // What came in one piece with the hello.
+    let processed = process(&tls, stream);
+    drop(moment);
+    processed?;
     complete(&tls, stream).await?;
     if let Some(clients) = &termination.clients {
         tls.look(|connection| match connection {
@@ -198,14 +203,19 @@ async fn complete(tls: &Tls, stream: &Stream) -> Result<(), Failure> {
         }
         tls.arrive(stream).await.map_err(|_| Failure::Gone)?;
         let moment = spare().await;
-        let processed = tls.process();
+        let processed = process(tls, stream);
         drop(moment);
-        if let Err(flaw) = processed {
-            // The alert that tells why; a peer that takes nothing does not hear it.
-            let _ = tls.write(stream);
-            return Err(flaw.into());
-        }
+        processed?;
     }
+}
+
+/// Takes it a step further.
+fn process(tls: &Tls, stream: &Stream) -> Result<(), Failure> {
+    tls.process().map_err(|flaw| {
+        // The alert that tells why; a peer that takes nothing does not hear it.
+        let _ = tls.write(stream);
+        flaw.into()
+    })
 }
 
 /// Whether what is to be sent after a handshake is nothing that the peer waits for (RFC 8446 §4.6.1).
