@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -52,6 +53,15 @@ pub fn run_to_end(args: &[&str]) -> Finished {
 /// When it cannot be run, or does not end within [`PATIENCE`].
 #[must_use]
 pub fn finish(command: &mut Command) -> Finished {
+    finish_within(command, PATIENCE)
+}
+
+/// Like [`finish`], for what takes longer.
+///
+/// # Panics
+/// When it cannot be run, or does not end within `deadline`.
+#[must_use]
+pub fn finish_within(command: &mut Command, deadline: Duration) -> Finished {
     let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -63,9 +73,9 @@ pub fn finish(command: &mut Command) -> Finished {
     let pid = Pid::from_raw(child.id().try_into().expect("a pid is positive"));
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(child.wait_with_output()));
-    let Ok(output) = receiver.recv_timeout(PATIENCE) else {
+    let Ok(output) = receiver.recv_timeout(deadline) else {
         kill(pid, Signal::SIGKILL).ok();
-        panic!("{command:?} did not end within {PATIENCE:?}");
+        panic!("{command:?} did not end within {deadline:?}");
     };
     let output = output.expect("a child's output can be read");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("commands write text");

@@ -96,7 +96,7 @@ fn fill_in(template: &str, dir: &Path) -> (String, BTreeMap<String, u16>) {
 }
 
 /// A port that is free at every address of both families for as long as the listener lives.
-fn free_port() -> (TcpListener, u16) {
+pub(crate) fn free_port() -> (TcpListener, u16) {
     let listener = TcpListener::bind("[::]:0").expect("a port is free");
     let port = listener
         .local_addr()

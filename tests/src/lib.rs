@@ -5,6 +5,9 @@
 mod client;
 mod command;
 mod config;
+mod daemon;
+mod dialogue;
+mod haproxy;
 mod http;
 mod load;
 mod metrics;
@@ -19,12 +22,15 @@ mod tls;
 mod wait;
 
 pub use crate::client::{connect, ended, read_to_end, refuses, reset, send_all};
-pub use crate::command::{Finished, binary, finish, run_to_end};
+pub use crate::command::{Finished, binary, finish, finish_within, run_to_end};
 pub use crate::config::{Config, loopback};
+pub use crate::daemon::Place;
+pub use crate::dialogue::Dialogue;
+pub use crate::haproxy::Haproxy;
 pub use crate::http::{Response, get, request};
 pub use crate::load::{Failure, Keep, Load, answers, in_parallel};
 pub use crate::metrics::{Family, Metrics, Sample};
-pub use crate::nginx::Nginx;
+pub use crate::nginx::{Nginx, http, stream};
 pub use crate::pattern::Pattern;
 pub use crate::pki::{Authority, Identity, Says, replace};
 pub use crate::proc::Proc;

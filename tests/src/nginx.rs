@@ -1,21 +1,13 @@
-//! Debian's nginx as a server behind Ringgate. It answers every request with its name; it is one process, so that a
-//! kill is the death of the whole server.
+//! Debian's nginx: a server behind Ringgate that answers every request with its name, or whatever a test configures.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
 
-use crate::servers::SERVERS;
-use crate::temp::TempDir;
-use crate::wait::{PATIENCE, wait_until};
+use crate::daemon::{Daemon, Place};
 
-/// An nginx that can be killed and started again on the same port.
+/// An nginx that can be killed and started again on the same ports.
 #[derive(Debug)]
-pub struct Nginx {
-    dir: TempDir,
-    addr: SocketAddr,
-    child: Option<Child>,
-}
+pub struct Nginx(Daemon);
 
 impl Nginx {
     /// Starts one that answers every request with `name`.
@@ -24,25 +16,41 @@ impl Nginx {
     /// When nginx is not installed or does not serve.
     #[must_use]
     pub fn start(name: &str) -> Self {
-        let dir = TempDir::new();
-        let free = TcpListener::bind((SERVERS, 0)).expect("a port is free");
-        let addr = free.local_addr().expect("a bound socket has an address");
-        fs::write(dir.path().join("nginx.conf"), config(name, addr))
-            .expect("a fresh directory can be written to");
-        drop(free);
-        let mut nginx = Self {
-            dir,
-            addr,
-            child: None,
-        };
-        nginx.start_again();
-        nginx
+        Self::with(1, |place| {
+            let addr = place.addr(0);
+            let answer = format!("default_type text/plain; return 200 '{name}';");
+            http(&format!(
+                "server {{ listen {addr}; location / {{ {answer} }} }}"
+            ))
+        })
     }
 
-    /// Where it listens.
+    /// Starts one with that many ports and the blocks that `configure` writes for them, such as those of [`http`] and
+    /// [`stream`]. It listens at least at the address of its first port.
+    ///
+    /// # Panics
+    /// When nginx is not installed or does not serve.
+    #[must_use]
+    pub fn with(ports: usize, configure: impl Fn(&Place) -> String) -> Self {
+        let place = Place::new(ports);
+        let main = "daemon off;\nmaster_process off;\npid nginx.pid;\nevents { worker_connections 512; }\n";
+        place.file("nginx.conf", &format!("{}{main}", configure(&place)));
+        let prefix = place.dir().display().to_string();
+        let args = ["-p", &prefix, "-e", "error.log", "-c", "nginx.conf"];
+        let ready_at = place.addr(0);
+        Self(Daemon::start("nginx", &args, place, ready_at))
+    }
+
+    /// Where it listens with its first port.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.place().addr(0)
+    }
+
+    /// Its directory and ports.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        self.0.place()
     }
 
     /// Kills it at once (SIGKILL): the kernel resets or ends its connections, and its port refuses.
@@ -50,11 +58,7 @@ impl Nginx {
     /// # Panics
     /// When it does not run.
     pub fn kill(&mut self) {
-        let mut child = self.child.take().expect("nginx runs");
-        child
-            .kill()
-            .expect("a child that was not waited for can be killed");
-        child.wait().expect("a killed child ends");
+        self.0.kill();
     }
 
     /// Starts it after a kill and waits until it accepts.
@@ -62,57 +66,32 @@ impl Nginx {
     /// # Panics
     /// When it does not.
     pub fn start_again(&mut self) {
-        let prefix = self.dir.path();
         // nginx truncates it after it listens: on a busy disk that waits for the old one to be written.
-        fs::remove_file(prefix.join("nginx.pid")).ok();
-        let child = Command::new("nginx")
-            .args([
-                "-p",
-                &prefix.display().to_string(),
-                "-e",
-                "error.log",
-                "-c",
-                "nginx.conf",
-            ])
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!("nginx: {error}; scripts/test installs what the tests need")
-            });
-        self.child = Some(child);
-        wait_until("nginx accepts", PATIENCE, || {
-            TcpStream::connect(self.addr).is_ok()
-        });
+        fs::remove_file(self.place().dir().join("nginx.pid")).ok();
+        self.0.start_again();
     }
 }
 
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        if self.child.is_some() {
-            self.kill();
-        }
-    }
-}
-
-fn config(name: &str, addr: SocketAddr) -> String {
+/// The block of these HTTP servers.
+#[must_use]
+pub fn http(servers: &str) -> String {
     format!(
-        "daemon off;
-master_process off;
-pid nginx.pid;
-events {{ worker_connections 512; }}
-http {{
+        "http {{
     access_log off;
     # Clients that keep connections come back often enough to be spread anew.
     keepalive_requests 300;
     client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-    server {{
-        listen {addr};
-        location / {{ default_type text/plain; return 200 '{name}'; }}
-    }}
+    {servers}
 }}
 "
+    )
+}
+
+/// The block of these TCP servers, and before it the module that Debian keeps apart.
+#[must_use]
+pub fn stream(servers: &str) -> String {
+    format!(
+        "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\nstream {{\n    {servers}\n}}\n"
     )
 }

@@ -85,6 +85,12 @@ impl TlsClient {
         self
     }
 
+    /// Its settings, for a test that speaks for itself.
+    #[must_use]
+    pub fn config(&self) -> &ClientConfig {
+        &self.config
+    }
+
     /// Connects and ends the handshake; `name` is asked for and verified.
     ///
     /// # Errors
