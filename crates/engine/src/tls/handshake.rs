@@ -134,12 +134,15 @@ pub(crate) async fn accept(
     let moment = spare().await;
     let place = handshakes.begin();
     let connection = accepted.into_connection(termination.config.clone());
-    drop(moment);
     let connection = connection.map_err(|(error, mut alert)| {
         let _ = alert.write_all(&mut Told(stream));
         Failure::of(&error)
     })?;
     let tls = Box::new(Tls::new(connection.into(), arrived));
+    // What came in one piece with the hello.
+    let stepped = tls.step(stream);
+    drop(moment);
+    stepped?;
     complete(&tls, stream, Some(&place)).await?;
     if let Some(clients) = &termination.clients {
         tls.look(|connection| match connection {
