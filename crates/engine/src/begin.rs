@@ -2,105 +2,19 @@
 //! client is (PROXY header), which name it asks for (ClientHello), who it can prove to be (TLS). All
 //! of it within one deadline, from bytes of bounded number.
 
-use std::cell::RefCell;
-use std::sync::Arc;
-use std::time::Duration;
-
 use ringgate_runtime::{Stream, now, timeout};
-use rustls::{HandshakeKind, ProtocolVersion};
 
 use crate::hello::{self, Hello, Peeked};
-use crate::proxy_protocol::{self, Addresses, ClientCertificate, Parsed, Tlvs};
+use crate::proxy_protocol::{self, Addresses, Parsed};
 use crate::reason::{ClosedBy, Reason};
 use crate::routes::Asked;
+use crate::said::{Encryption, Said};
 use crate::session::{Client, Ending, Session};
 use crate::snapshot::{Listener, Snapshot};
-use crate::subject::Subject;
 use crate::tls::{self, Failure};
 use crate::way::Side;
 use crate::wire::Wire;
 use crate::worker::Local;
-
-/// What a connection has said of itself.
-#[derive(Debug, Default)]
-pub(crate) struct Said {
-    /// The addresses that a PROXY header carried.
-    pub(crate) carried: Option<Addresses>,
-    /// The name it asks for.
-    pub(crate) server_name: Option<Box<str>>,
-    /// The protocol that was agreed on.
-    pub(crate) alpn: Option<Box<[u8]>>,
-    /// How TLS was ended, or why it was not.
-    pub(crate) tls: Option<Encryption>,
-    /// Whom the client's certificate is made out to.
-    pub(crate) subject: Option<Subject>,
-    /// The client has resumed a session.
-    is_resumed: bool,
-    /// How long the handshake took.
-    pub(crate) handshake: Option<Duration>,
-    /// The route that decided.
-    pub(crate) route: Option<Arc<str>>,
-    /// Bytes that were heard and are for the server.
-    pub(crate) heard: RefCell<Vec<u8>>,
-}
-
-/// What became of TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Encryption {
-    /// It goes on to the server.
-    PassedThrough,
-    /// It is ended here.
-    Ended {
-        version: Version,
-        cipher: &'static str,
-    },
-    Failed(Failure),
-}
-
-/// The versions of TLS that are spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Version {
-    V1_2,
-    V1_3,
-}
-
-impl Said {
-    /// What a PROXY header tells a server besides addresses.
-    pub(crate) fn tlvs(&self) -> Tlvs<'_> {
-        Tlvs {
-            authority: self.server_name.as_deref(),
-            alpn: self.alpn.as_deref(),
-            tls: match self.tls {
-                Some(Encryption::Ended { version, cipher }) => Some(proxy_protocol::Tls {
-                    version: match version {
-                        Version::V1_2 => "TLSv1.2",
-                        Version::V1_3 => "TLSv1.3",
-                    },
-                    cipher: Some(cipher),
-                    client_certificate: self.subject.as_ref().map(|subject| ClientCertificate {
-                        common_name: subject.common_name.as_deref(),
-                        is_resumed: self.is_resumed,
-                    }),
-                }),
-                _ => None,
-            },
-        }
-    }
-}
-
-impl Encryption {
-    /// The word in the log.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::PassedThrough => "passthrough",
-            Self::Ended { version, .. } => match version {
-                Version::V1_2 => "1.2",
-                Version::V1_3 => "1.3",
-            },
-            Self::Failed(failure) => failure.word(),
-        }
-    }
-}
 
 impl Listener {
     /// Whether its connections say something of themselves first.
@@ -179,7 +93,7 @@ pub(crate) async fn begin(
                 let ended = ended.unwrap_or(Err(Failure::Timeout));
                 let tls = ended.map_err(|failure| failed(failure, session, &mut said))?;
                 local.counters().handshake.record(took);
-                tls.look(|connection| note(connection, &mut said));
+                tls.look(|connection| said.note(connection));
                 client.tls = Some(tls);
             }
             Some(_) => said.tls = Some(Encryption::PassedThrough),
@@ -285,24 +199,4 @@ fn failed(failure: Failure, session: &Session, said: &mut Said) -> Ending {
             _ => Reason::TlsHandshake,
         },
     }
-}
-
-/// Notes what a handshake has shown.
-fn note(connection: &rustls::Connection, said: &mut Said) {
-    said.alpn = connection.alpn_protocol().map(Into::into);
-    let own = connection
-        .peer_certificates()
-        .and_then(|chain| chain.first());
-    said.subject = own.and_then(Subject::of);
-    said.is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
-    said.tls = Some(Encryption::Ended {
-        version: match connection.protocol_version() {
-            Some(ProtocolVersion::TLSv1_2) => Version::V1_2,
-            _ => Version::V1_3,
-        },
-        cipher: connection
-            .negotiated_cipher_suite()
-            .and_then(|suite| suite.suite().as_str())
-            .unwrap_or_default(),
-    });
 }

@@ -11,10 +11,10 @@ use ringgate_balance::{Cursor, ServerId, Tried};
 use ringgate_config::{Address, ProxyVersion};
 use ringgate_runtime::{Next, SockAddr, Stream, now, timeout};
 
-use crate::begin::Said;
 use crate::counters::WorkerId;
 use crate::proxy_protocol::{self, Addresses};
 use crate::reason::Reason;
+use crate::said::Said;
 use crate::session::{Client, Ending, Session};
 use crate::snapshot::Server;
 use crate::tls::{self, Failure};

@@ -20,6 +20,7 @@ pub mod rate;
 pub mod reason;
 mod relay;
 pub mod routes;
+mod said;
 mod session;
 mod share;
 mod signal;

@@ -12,10 +12,10 @@ use ringgate_config::Timeouts;
 use ringgate_runtime::{SockAddr, now};
 
 use crate::admit::Admitted;
-use crate::begin::Said;
 use crate::counters::WorkerId;
 use crate::proxy_protocol::Addresses;
 use crate::reason::{ClosedBy, Reason};
+use crate::said::Said;
 use crate::snapshot::{Listener, ListenerId, Pool, Snapshot};
 use crate::tls::Failure;
 

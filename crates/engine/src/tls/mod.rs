@@ -19,7 +19,7 @@ pub use self::certificates::Certificates;
 pub use self::handshake::Failure;
 pub(crate) use self::handshake::{accept, connect, refuse_name};
 pub(crate) use self::queue::Handshakes;
-pub(crate) use self::session::{Said, Tls};
+pub(crate) use self::session::{Spoken, Tls};
 
 use crate::counters::WorkerId;
 

@@ -44,7 +44,7 @@ pub(crate) enum Flaw {
 
 /// What the peer has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(crate) enum Spoken {
     /// Bytes wait to be taken.
     Bytes,
     /// It has nothing more to say.
@@ -174,7 +174,7 @@ impl Tls {
     ///
     /// # Errors
     /// How receiving ends, if not in order.
-    pub(crate) async fn hear(&self, stream: &Stream) -> Result<Said, Flaw> {
+    pub(crate) async fn hear(&self, stream: &Stream) -> Result<Spoken, Flaw> {
         loop {
             if let Some(said) = self.look(said) {
                 return Ok(said);
@@ -269,10 +269,10 @@ impl Tls {
 }
 
 /// What a peer has said that has not been passed on.
-fn said(connection: &mut Connection) -> Option<Said> {
+fn said(connection: &mut Connection) -> Option<Spoken> {
     match connection.reader().into_first_chunk() {
-        Ok([]) => Some(Said::End),
-        Ok(_) => Some(Said::Bytes),
+        Ok([]) => Some(Spoken::End),
+        Ok(_) => Some(Spoken::Bytes),
         Err(_) => None,
     }
 }

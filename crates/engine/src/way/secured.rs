@@ -6,7 +6,7 @@ use std::io;
 use ringgate_runtime::next_turn;
 
 use super::{Broken, CHUNKS_PER_TURN, Way};
-use crate::tls::{Said, Tls};
+use crate::tls::{Spoken, Tls};
 
 /// What is sent at once of what has arrived, if there is so much: a record of 16 KiB for itself costs as much
 /// again in the kernel.
@@ -59,8 +59,8 @@ impl Way<'_> {
     /// Moves what has been decrypted; 0 at the end.
     async fn decrypt(self, tls: &Tls) -> Result<usize, Broken> {
         match tls.hear(&self.from().stream).await {
-            Ok(Said::Bytes) => {}
-            Ok(Said::End) => return Ok(0),
+            Ok(Spoken::Bytes) => {}
+            Ok(Spoken::End) => return Ok(0),
             Err(_) => return Err(self.receiving_failed()),
         }
         let (mut moved, mut kept) = (0, false);
