@@ -62,6 +62,12 @@ impl Process {
             state: self.state.get(),
             io_driver: self.about.driver_text.clone(),
             tls: self.about.tls.clone(),
+            tls_problems: facts
+                .rereads
+                .problems
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             config_file: self.about.config.clone(),
             generation: snapshot.generation,
             connections: status::Connections {

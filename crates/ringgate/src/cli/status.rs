@@ -70,8 +70,10 @@ fn render(report: &Report, now: Duration) -> String {
         true => format!("TLS in {}\n", report.tls),
         false => String::new(),
     };
+    let problem = |problem: &String| format!("BAD FILE  {problem}; what was good before goes on\n");
+    let problems: String = report.tls_problems.iter().map(problem).collect();
     let head = format!(
-        "ringgate {} {} for {} (pid {}{config})\n{} of {} connections, {}\n{tls}",
+        "ringgate {} {} for {} (pid {}{config})\n{} of {} connections, {}\n{tls}{problems}",
         report.version,
         report.state.word(),
         span(report.uptime_s),
