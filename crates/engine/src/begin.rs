@@ -71,6 +71,7 @@ pub(crate) async fn begin(
                 return Err(Ending::ours(Reason::DeniedAddress));
             }
             tls::refuse_name(&client.stream);
+            said.tls = Some(Encryption::Failed(Failure::NoName));
             return Err(Ending::ours(Reason::TlsNoName));
         };
         match &listener.tls {

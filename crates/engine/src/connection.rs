@@ -99,14 +99,12 @@ async fn close(
     server: Option<Wire>,
     ending: Ending,
 ) {
-    if ending.reason == Reason::Done {
+    if ending.reason == Reason::Done || session.has_been_told() {
         drop((client, server));
     } else {
-        match (ending.by, ending.reason, &server) {
-            (ClosedBy::Server, ..) => delivered(&client.stream).await,
-            (ClosedBy::Client, _, Some(server)) => delivered(&server.stream).await,
-            // The alert that tells the client why.
-            (_, Reason::TlsHandshake | Reason::TlsNoName, None) => delivered(&client.stream).await,
+        match (ending.by, &server) {
+            (ClosedBy::Server, _) => delivered(&client.stream).await,
+            (ClosedBy::Client, Some(server)) => delivered(&server.stream).await,
             _ => {}
         }
         client.stream.reset();

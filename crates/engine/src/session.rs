@@ -15,7 +15,7 @@ use crate::admit::Admitted;
 use crate::counters::WorkerId;
 use crate::proxy_protocol::Addresses;
 use crate::reason::{ClosedBy, Reason};
-use crate::said::Said;
+use crate::said::{Encryption, Said};
 use crate::snapshot::{Listener, ListenerId, Pool, Snapshot};
 use crate::tls::Failure;
 
@@ -160,6 +160,13 @@ impl Session {
     pub(crate) fn has_heard(&self) -> bool {
         let said = self.said.as_ref();
         said.is_some_and(|said| !said.heard.borrow().is_empty())
+    }
+
+    /// Whether the client has been told by an alert that it is refused: then nobody takes its end for an
+    /// orderly one, and a reset could take the alert away.
+    pub(crate) fn has_been_told(&self) -> bool {
+        let tls = self.said.as_ref().and_then(|said| said.tls);
+        matches!(tls, Some(Encryption::Failed(_)))
     }
 
     /// Counts the end of an admitted connection.
