@@ -5,12 +5,15 @@ use std::io;
 
 use ringgate_runtime::next_turn;
 
-use super::{Broken, CHUNKS_PER_TURN, Way};
+use super::{Broken, Way};
 use crate::tls::{Spoken, Tls};
 
 /// What is sent at once of what has arrived, if there is so much: a record of 16 KiB for itself costs as much
 /// again in the kernel.
 const BATCH_BYTES: usize = 256 * 1024;
+
+/// Bytes that a direction moves before other connections get their turn: about a third of a millisecond.
+const BYTES_PER_TURN: usize = 1024 * 1024;
 
 impl Way<'_> {
     /// Moves everything to the end of the direction, and passes the end on.
@@ -18,8 +21,10 @@ impl Way<'_> {
     /// # Errors
     /// When a side fails, or ends in a way that may hide missing bytes.
     pub(super) async fn pump_secured(self) -> Result<(), Broken> {
-        for received in 1u64.. {
-            if received % CHUNKS_PER_TURN == 0 {
+        let mut since_turn = 0;
+        loop {
+            if since_turn >= BYTES_PER_TURN {
+                since_turn = 0;
                 next_turn().await;
             }
             let moved = match &self.from().tls {
@@ -29,9 +34,7 @@ impl Way<'_> {
             if moved == 0 {
                 break;
             }
-            if moved >= BATCH_BYTES {
-                next_turn().await;
-            }
+            since_turn += moved;
             if let Some(turn) = self.movement.afford(moved) {
                 turn.await;
             }
