@@ -1,19 +1,20 @@
 //! One direction of a relay in which at least one side speaks TLS. What it decrypts or receives it
-//! encrypts or sends straight away; beside the cryptography nothing copies a byte.
+//! encrypts or sends straight away, and copies nothing itself: rustls takes ciphertext into a buffer of
+//! its own and gives each record out in another.
 
 use std::io;
 
-use ringgate_runtime::next_turn;
+use ringgate_runtime::{Chunk, next_turn};
 
-use super::{Broken, Way};
+use super::{Broken, CHUNKS_PER_TURN, Way};
 use crate::tls::{Spoken, Tls};
 
-/// What is sent at once of what has arrived, if there is so much: a record of 16 KiB for itself costs as much
-/// again in the kernel.
-const BATCH_BYTES: usize = 256 * 1024;
+/// What is sent as one of what has arrived, if there is so much. CPU time to Envoy for requests of 1 MiB:
+/// each record of 16 KiB for itself 1.72, pieces of 256 KiB 1.07, of 1 MiB 0.95 to 1.07.
+const BATCH_BYTES: usize = 1024 * 1024;
 
-/// Bytes that a direction moves before other connections get their turn: about a third of a millisecond.
-const BYTES_PER_TURN: usize = 1024 * 1024;
+/// Bytes that a direction moves before other connections get their turn, as without TLS.
+const BYTES_PER_TURN: usize = CHUNKS_PER_TURN as usize * Chunk::BYTES_MAX;
 
 impl Way<'_> {
     /// Moves everything to the end of the direction, and passes the end on.
@@ -66,9 +67,11 @@ impl Way<'_> {
             Ok(Spoken::End) => return Ok(0),
             Err(_) => return Err(self.receiving_failed()),
         }
+        let bandwidth = self.movement.session.listener.bandwidth.as_ref();
+        let batch = bandwidth.map_or(BATCH_BYTES, |bandwidth| bandwidth.piece_bytes());
         let (mut moved, mut kept) = (0, false);
         loop {
-            let more = moved < BATCH_BYTES && tls.may_hear_more(&self.from().stream);
+            let more = moved < batch && tls.may_hear_more(&self.from().stream);
             match tls.pass(|bytes| self.to().take(bytes, more)) {
                 Ok(Some(taken)) => {
                     self.moved(taken, &self.movement.worker.tls_bytes);
