@@ -20,11 +20,16 @@ use crate::worker::Local;
 
 /// Serves a connection, in a task of its own, to its end, whichever comes first: its own, or the
 /// worker's word.
-pub(crate) fn start(local: Rc<Local>, snapshot: Arc<Snapshot>, session: Session, client: Stream) {
+pub(crate) fn start(
+    local: Rc<Local>,
+    snapshot: Arc<Snapshot>,
+    mut session: Session,
+    client: Stream,
+) {
     let begins = session.listener.expects_a_beginning().then_some(snapshot);
-    // An `async fn` would hold its arguments twice.
+    let mut client = Wire::plain(client);
+    // An `async fn` would hold its arguments twice, and so would variables made of them in here.
     spawn(async move {
-        let (mut session, mut client) = (session, Wire::plain(client));
         let begun = match begins {
             Some(snapshot) => {
                 let begun = Box::pin(begin(&local, &snapshot, &mut session, &mut client));
