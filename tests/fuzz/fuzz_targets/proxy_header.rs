@@ -64,12 +64,11 @@ fn check_written(addresses: Option<Addresses>, bytes: &[u8]) {
         alpn: Some(other.as_bytes()),
         tls: bytes.last().filter(|byte| *byte & 1 == 0).map(|_| tls),
     };
-    assert_eq!(
-        read(&v2(addresses, &tlvs)).map(canonical),
-        addresses.map(canonical)
-    );
+    // Neither version names clients of Unix sockets.
     let of_ip = addresses.filter(|addresses| *addresses != Addresses::Unix);
-    assert_eq!(read(&v1(addresses)).map(canonical), of_ip.map(canonical));
+    let expected = of_ip.map(canonical);
+    assert_eq!(read(&v2(addresses, &tlvs)).map(canonical), expected);
+    assert_eq!(read(&v1(addresses)).map(canonical), expected);
 }
 
 /// Two addresses of any families out of the bytes.
