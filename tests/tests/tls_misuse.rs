@@ -241,7 +241,7 @@ fn a_unix_server_without_a_name_is_reached_as_its_checks_are() {
 listeners:
   plain: {{ bind: '127.0.0.1:$plain', pool: app }}
 pools:
-  app: {{ servers: ['unix:{}'], tls: {{ verify: false }}, health: {{ interval: 100ms }} }}
+  app: {{ servers: ['unix:{}'], tls: {{ verify: false }}, health: {{ interval: 100ms, fall: 10 }} }}
 ",
         path.display()
     ));

@@ -261,7 +261,7 @@ listeners:
   nobody: {{ bind: '127.0.0.1:$nobody', pool: nobody }}
 pools:
   # The checks go by the same settings.
-  good: {{ servers: ['{addr}'], health: {{ interval: 50ms, rise: 1, fall: 1 }}, tls: &own {{ ca: $dir/ca.pem, server_name: app.internal, cert: $dir/own.crt, key: $dir/own.key }} }}
+  good: {{ servers: ['{addr}'], health: {{ interval: 50ms, rise: 1, fall: 10 }}, tls: &own {{ ca: $dir/ca.pem, server_name: app.internal, cert: $dir/own.crt, key: $dir/own.key }} }}
   unix: {{ servers: ['unix:{unix}'], health: off, proxy_protocol: v2, tls: *own }}
   other: {{ servers: ['{addr}'], health: off, tls: {{ ca: $dir/ca.pem, server_name: other.internal, cert: $dir/own.crt, key: $dir/own.key }} }}
   stranger: {{ servers: ['{addr}'], health: off, tls: {{ ca: $dir/clients.pem, server_name: app.internal, cert: $dir/own.crt, key: $dir/own.key }} }}

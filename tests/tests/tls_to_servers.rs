@@ -452,6 +452,10 @@ fn a_clients_end_is_one_for_the_server_only_when_it_is_one() {
 
     let client = ringgate.connect("tcp");
     send_all(&client, "half of i");
+    // A client that is gone before is not announced to a server at all.
+    wait_until("the server has it", PATIENCE, || {
+        ringgate.metric("ringgate_pool_sent_bytes_total", &[("pool", "app")]) > 9.0
+    });
     reset(client);
     heard().unwrap_err();
 

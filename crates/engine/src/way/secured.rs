@@ -1,6 +1,8 @@
 //! One direction of a relay in which at least one side speaks TLS. What it decrypts or receives it
-//! encrypts or sends straight away, and copies nothing itself: rustls takes ciphertext into a buffer of
-//! its own and gives each record out in another.
+//! encrypts or sends straight away, and copies nothing itself. rustls 0.23 copies once to encrypt and
+//! twice to decrypt: into a buffer of its own, and each record out of it. Measured with records of 16 KiB
+//! as CPU time to this: its unbuffered interface 1.00 to 1.08, with buffers of the same size, and it copies
+//! twice to encrypt; receiving straight into its buffer 0.99 to 1.09, of 4 KiB 1.33.
 
 use std::io;
 
