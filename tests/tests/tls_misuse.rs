@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ringgate_tests::{
     Authority, PATIENCE, Ringgate, Says, Server, ServesTls, TempDir, TlsClient, TlsServer,
-    TlsStream, echoed, read_to_end, reset, send_all,
+    TlsStream, echoed, read_to_end, reset, send_all, wait_until,
 };
 
 const NAME: &str = "a.example.com";
@@ -245,6 +245,9 @@ pools:
 ",
         path.display()
     ));
+    wait_until("a check has gone well", PATIENCE, || {
+        ringgate.metric("ringgate_server_state", &[("state", "up")]) >= 1.0
+    });
     let client = ringgate.connect("plain");
     send_all(&client, "hello");
     client.shutdown(Shutdown::Write).unwrap();

@@ -8,8 +8,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use ringgate_tests::{
-    Authority, Haproxy, Identity, Nginx, Place, Ringgate, Says, TlsClient, connect, get, http,
-    stream,
+    Authority, Haproxy, Identity, Nginx, PATIENCE, Place, Ringgate, Says, TlsClient, connect, get,
+    http, stream, wait_until,
 };
 
 /// An nginx that answers with `text`, which may have its variables, wherever `listen` says.
@@ -272,6 +272,10 @@ pools:
             std::fs::write(dir.join("ca.pem"), authority.pem()).unwrap();
             std::fs::write(dir.join("clients.pem"), clients.pem()).unwrap();
             own.write(dir, "own");
+        });
+        let up = [("pool", "good"), ("state", "up")];
+        wait_until("a check has gone well", PATIENCE, || {
+            ringgate.metric("ringgate_server_state", &up) >= 1.0
         });
         let full = "app.internal TLSv1.3 . CN=ringgate";
         let resumed = "app.internal TLSv1.3 r CN=ringgate";
