@@ -31,10 +31,12 @@ pub use crate::overrides::Override;
 pub use crate::places::Places;
 pub use crate::plan::{
     AcceptProxy, Access, AccessLog, Address, Admin, Balance, Bandwidth, Bind, Certificates,
-    ClientAuth, ClientAuthMode, ConnectionLimit, Health, HealthCheck, HealthPort, Io, Limits,
-    Listener, ListenerLimits, Log, LogFormat, LogLevel, NamePattern, Network, Pair, PerClient,
-    Plan, Pool, PoolIndex, ProxyVersion, Rate, Route, Server, ServerTls, TimeoutOverrides,
-    Timeouts, Tls, TlsVersion, UnknownName, Workers,
+    Auth, ClientAuth, ClientAuthMode, ConnectionLimit, FieldChanges, FieldCondition, Health,
+    HealthCheck, HealthPort, Hold, Http, HttpLimits, HttpRoute, Io, Jwt, JwtKeys, LimitBy, Limits,
+    Listener, ListenerLimits, Log, LogFormat, LogLevel, NamePattern, Network, Pair, PathPattern,
+    PerClient, Plan, Pool, PoolIndex, ProxyVersion, Rate, RateLimit, Redirect, RedirectTo, Retry,
+    Route, Server, ServerTls, Stages, TimeoutOverrides, Timeouts, Tls, TlsVersion, UnknownName,
+    Workers,
 };
 pub use crate::reference::reference;
 pub use crate::schema::schema;

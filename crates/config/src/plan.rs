@@ -3,6 +3,7 @@
 //! the file a value came from.
 
 mod admission;
+mod http;
 mod tls;
 
 use std::collections::HashSet;
@@ -14,6 +15,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub use self::admission::{Access, Bandwidth, ListenerLimits, Network, PerClient, Rate};
+pub use self::http::{
+    Auth, FieldChanges, FieldCondition, Hold, Http, HttpLimits, HttpRoute, Jwt, JwtKeys, LimitBy,
+    PathPattern, RateLimit, Redirect, RedirectTo, Retry, Stages,
+};
 pub use self::tls::{
     AcceptProxy, Certificates, ClientAuth, ClientAuthMode, NamePattern, Pair, ProxyVersion, Route,
     ServerTls, Tls, TlsVersion, UnknownName,
@@ -154,6 +159,10 @@ pub struct Timeouts {
     pub idle: Duration,
     /// How long the other direction may be silent after one side has finished sending.
     pub half_closed: Duration,
+    /// How long a client may take for the head of a request, from its first byte or the connection's begin on.
+    pub header: Duration,
+    /// How long a server may take to begin its answer, from the end of the request on.
+    pub response: Duration,
 }
 
 impl Timeouts {
@@ -166,6 +175,8 @@ impl Timeouts {
             first_byte: over.first_byte.unwrap_or(self.first_byte),
             idle: over.idle.unwrap_or(self.idle),
             half_closed: over.half_closed.unwrap_or(self.half_closed),
+            header: over.header.unwrap_or(self.header),
+            response: over.response.unwrap_or(self.response),
         }
     }
 }
@@ -183,6 +194,10 @@ pub struct TimeoutOverrides {
     pub idle: Option<Duration>,
     /// See [`Timeouts::half_closed`].
     pub half_closed: Option<Duration>,
+    /// See [`Timeouts::header`].
+    pub header: Option<Duration>,
+    /// See [`Timeouts::response`].
+    pub response: Option<Duration>,
 }
 
 /// One or more accepting sockets with one name.
@@ -202,6 +217,8 @@ pub struct Listener {
     pub proxy_protocol: Option<AcceptProxy>,
     /// How it ends TLS; `None` when it does not.
     pub tls: Option<Tls>,
+    /// What it does with HTTP; `None` when it relays bytes.
+    pub http: Option<Http>,
     /// Its bounds.
     pub limits: ListenerLimits,
     /// The timeouts of its connections, before the pool's own are laid over ([`Plan::timeouts_between`]).
@@ -212,7 +229,9 @@ impl Listener {
     /// The pools that its connections may go to.
     pub fn pools(&self) -> impl Iterator<Item = PoolIndex> {
         let routed = self.routes.iter().map(|route| route.pool);
-        routed.chain(self.pool)
+        let http = self.http.iter().flat_map(|http| &http.routes);
+        let split = http.flat_map(|route| route.pools.iter().map(|(pool, _)| *pool));
+        routed.chain(split).chain(self.pool)
     }
 }
 
@@ -269,6 +288,12 @@ pub struct Pool {
     pub tls: Option<ServerTls>,
     /// The PROXY header that its servers get before anything else; `None` when they get none.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// HTTP listeners speak HTTP/2 to its servers, by prior knowledge or, with TLS, by ALPN.
+    pub http2: bool,
+    /// How often something is tried on another server.
+    pub retry: Retry,
+    /// Whether clients of HTTP listeners are kept waiting while no server is up; `None` when they are refused.
+    pub hold: Option<Hold>,
 }
 
 /// A member of a pool.

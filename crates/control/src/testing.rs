@@ -35,6 +35,8 @@ pub(crate) fn plan(servers: &[&str]) -> Plan {
         first_byte: Duration::from_secs(30),
         idle: Duration::from_secs(300),
         half_closed: Duration::from_secs(30),
+        header: Duration::from_secs(10),
+        response: Duration::from_secs(60),
     };
     Plan {
         workers: Workers::Auto,

@@ -238,6 +238,8 @@ pub(crate) mod testing {
                 first_byte: 60 * second,
                 idle: 60 * second,
                 half_closed: second,
+                header: second,
+                response: second,
             },
             admission: Admission::default(),
             bandwidth: None,

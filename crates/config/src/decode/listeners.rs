@@ -58,6 +58,7 @@ pub(super) fn decode(
             pool,
             routes,
             tls: tls::decode(decoder, &fields),
+            http: None,
             proxy_protocol: proxy::decode(decoder, &fields, &binds),
             access: admission::access(decoder, &fields),
             limits: admission::limits(decoder, &fields),
@@ -126,5 +127,7 @@ fn overrides(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>) -> TimeoutOverr
         first_byte: decoder.duration_if_set(&timeouts, &keys::LISTENER_FIRST_BYTE),
         idle: decoder.duration_if_set(&timeouts, &keys::LISTENER_IDLE),
         half_closed: decoder.duration_if_set(&timeouts, &keys::LISTENER_HALF_CLOSED),
+        header: None,
+        response: None,
     }
 }

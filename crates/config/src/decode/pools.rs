@@ -86,9 +86,14 @@ fn pool(
             first_byte: decoder.duration_if_set(&timeouts, &keys::POOL_FIRST_BYTE),
             idle: decoder.duration_if_set(&timeouts, &keys::POOL_IDLE),
             half_closed: decoder.duration_if_set(&timeouts, &keys::POOL_HALF_CLOSED),
+            header: None,
+            response: None,
         },
         tls,
         proxy_protocol: decoder.word_if_set(&fields, &keys::SEND_PROXY, ProxyVersion::from_word),
+        http2: false,
+        retry: crate::plan::Retry { attempts: 2, budget_percent: 20, statuses: Vec::new() },
+        hold: None,
     };
     (pool, places)
 }
