@@ -146,6 +146,11 @@ impl Fields {
         self.list.clear();
     }
 
+    /// Bytes that are kept for it.
+    pub fn room(&self) -> usize {
+        self.text.capacity() + self.list.capacity() * size_of::<Entry>()
+    }
+
     /// Adds a field behind the others. The name is ASCII.
     pub fn push(&mut self, name: &str, value: &[u8]) {
         let start = self.text.len();
