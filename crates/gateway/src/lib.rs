@@ -2,3 +2,8 @@
 //! socket of its own: the engine hands it clients and dials servers for it.
 
 pub mod fields;
+pub mod flaw;
+pub mod host;
+pub mod target;
+#[cfg(test)]
+mod testing;
