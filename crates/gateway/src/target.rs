@@ -13,6 +13,7 @@ use crate::flaw::Flaw;
 use crate::host::{Host, Scheme};
 
 pub use self::path::canonical;
+pub(crate) use self::path::decoded;
 
 /// Bytes of the longest target.
 pub const BYTES_MAX: usize = 8192;
