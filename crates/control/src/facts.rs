@@ -110,7 +110,11 @@ impl Facts {
             published: Arc::new(ArcSwap::from_pointee(snapshot)),
             pools,
             material,
-            http: [].into(),
+            http: plan
+                .listeners
+                .iter()
+                .filter_map(|listener| http_counters(listener, workers))
+                .collect(),
             rereads: Rereads::default(),
         }
     }
@@ -222,6 +226,17 @@ impl Facts {
         self.published.store(Arc::clone(&next));
         next
     }
+}
+
+/// Where the requests of a listener are counted, when it speaks HTTP.
+fn http_counters(
+    listener: &config::Listener,
+    workers: usize,
+) -> Option<(Arc<str>, Arc<HttpCounters>)> {
+    let routes = listener.http.as_ref()?.routes.iter();
+    let routes: Vec<Arc<str>> = routes.map(|route| route.name.as_str().into()).collect();
+    let counters = HttpCounters::new(workers, &routes);
+    Some((listener.name.as_str().into(), Arc::new(counters)))
 }
 
 impl PoolFacts {
