@@ -2,4 +2,5 @@
 //! socket of its own: the engine hands it clients and dials servers for it.
 
 pub mod counters;
+pub mod fields;
 pub mod limit;
