@@ -4,8 +4,11 @@
 pub mod aim;
 pub mod fields;
 pub mod flaw;
+pub mod forwarded;
 pub mod host;
 pub mod networks;
+pub mod problem;
+pub mod redirect;
 pub mod target;
 #[cfg(test)]
 mod testing;
