@@ -28,6 +28,8 @@ pub struct Facts {
     material: Material,
     /// What became of changes of the files that `material` was read from.
     pub(crate) rereads: Rereads,
+    /// What became of changes of files and keys of credentials.
+    pub(crate) auth_rereads: Rereads,
 }
 
 /// What is known of a pool besides what workers need.
@@ -108,6 +110,7 @@ impl Facts {
             pools,
             material,
             rereads: Rereads::default(),
+            auth_rereads: Rereads::default(),
         }
     }
 
