@@ -30,8 +30,6 @@ pub struct Terms<'a> {
     pub guest: &'a Guest,
     /// What is noted of the request.
     pub record: &'a Record,
-    /// The request's method.
-    pub method: &'a str,
     /// How long the server may take to begin its answer.
     pub response: Duration,
     /// How long either side may be silent.
@@ -323,7 +321,9 @@ impl Upward {
         let timer = self
             .timer
             .get_or_insert_with(|| Sleep::until(now() + deadline));
-        timer.poll(context).map(|()| Trouble::Server(Reason::ResponseTimeout))
+        timer
+            .poll(context)
+            .map(|()| Trouble::Server(Reason::ResponseTimeout))
     }
 }
 
