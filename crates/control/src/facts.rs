@@ -302,6 +302,7 @@ fn first_listener(
         routes: routes(listener),
         trusted: trusted(listener),
         tls,
+        plugin: None,
         timeouts: listener.timeouts,
         admission: admission(listener, connections_max),
         bandwidth: bandwidth(listener, workers),
@@ -321,6 +322,7 @@ fn renewed_listener(
         routes: routes(planned),
         trusted: trusted(planned),
         tls,
+        plugin: listener.plugin.clone(),
         timeouts: listener.timeouts,
         admission: renewed_admission(&listener.admission, planned),
         bandwidth: listener.bandwidth.clone(),
@@ -338,6 +340,10 @@ fn renewed_pool(pool: &Pool, table: Table, tls: Option<Arc<Origination>>) -> Arc
         timeouts: pool.timeouts,
         tls,
         proxy_protocol: pool.proxy_protocol,
+        retry: pool.retry.clone(),
+        hold: pool.hold,
+        held: Arc::clone(&pool.held),
+        http2: pool.http2,
         counters: Arc::clone(&pool.counters),
     })
 }
@@ -365,6 +371,10 @@ fn first_pool(
         timeouts: pool.timeouts,
         tls,
         proxy_protocol: pool.proxy_protocol,
+        retry: pool.retry.clone(),
+        hold: pool.hold,
+        held: Arc::default(),
+        http2: pool.http2,
         counters: Arc::new(PerWorker::new(workers)),
     })
 }
