@@ -1,5 +1,5 @@
-//! Promise: `ringgate demo` needs no file and shows a load balancer at work. Its ports are fixed, so it runs in a network
-//! of its own.
+//! Promise: `ringgate demo` needs no file and shows a load balancer and a gateway at work. Its ports are fixed, so it runs
+//! in a network of its own.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -42,6 +42,7 @@ fn the_demo_runs_and_everything_it_suggests_works() {
     );
 
     let guide = demo.guide();
+    check_the_gateway(&demo, &guide);
     let stop = guide
         .lines()
         .find(|line| line.contains("/stop"))
@@ -58,6 +59,41 @@ fn the_demo_runs_and_everything_it_suggests_works() {
                 .is_some_and(|answer| !answer.contains("server a"))
         );
     }
+}
+
+/// Runs every line for the gateway as it is printed; the line below it says what it shows.
+fn check_the_gateway(demo: &Demo, guide: &str) {
+    let lines: Vec<&str> = guide.lines().map(str::trim).collect();
+    let asked: Vec<(&str, &str)> = lines
+        .windows(2)
+        .filter(|pair| pair[0].starts_with("curl") && pair[0].contains(":8081/"))
+        .map(|pair| (pair[0], pair[1]))
+        .collect();
+    let statuses: Vec<&str> = asked.iter().map(|(_, shows)| &shows[..3]).collect();
+    assert_eq!(statuses, ["200", "401", "200", "403", "200"], "{guide}");
+    let (hammer, shown) = asked.split_last().expect("the demo has lines to try");
+    let answers: Vec<String> = shown
+        .iter()
+        .map(|(command, shows)| {
+            let answer = demo.sh(command).expect("curl gets an answer");
+            let status = format!("HTTP/1.1 {} ", &shows[..3]);
+            assert!(answer.starts_with(&status), "{command}\n{answer}");
+            answer.to_ascii_lowercase()
+        })
+        .collect();
+    for (answer, sign) in answers.iter().zip([
+        "hello from server",
+        "www-authenticate: bearer",
+        "hello alice, from server",
+        "\"reason\":\"forbidden\"",
+    ]) {
+        assert!(answer.contains(sign), "{sign} is not in\n{answer}");
+    }
+    let statuses = demo.sh(hammer.0).expect("curl gets all the answers");
+    assert!(
+        statuses.starts_with("200 ") && statuses.ends_with("429 "),
+        "{statuses}"
+    );
 }
 
 /// The demo, killed with its network when dropped.

@@ -99,7 +99,7 @@ async fn converse(name: &'static str, stream: TcpStream, stop: Rc<Notify>) {
         let response = if stopping {
             farewell(name)
         } else {
-            Response::new(format!("hello from server {name}\n"))
+            Response::new(hello(name, request.headers().get("x-consumer")))
         };
         async { Ok::<_, Infallible>(response) }
     };
@@ -109,6 +109,14 @@ async fn converse(name: &'static str, stream: TcpStream, stop: Rc<Notify>) {
         .await;
     if asked_to_stop.get() {
         stop.notify_one();
+    }
+}
+
+/// The usual answer; a gateway in front tells who asks.
+fn hello(name: &str, consumer: Option<&HeaderValue>) -> String {
+    match consumer.and_then(|consumer| consumer.to_str().ok()) {
+        Some(consumer) => format!("hello {consumer}, from server {name}\n"),
+        None => format!("hello from server {name}\n"),
     }
 }
 
@@ -153,9 +161,7 @@ mod tests {
     fn ask(address: SocketAddr, request: &str) -> String {
         let mut client = Client::connect(address).unwrap();
         client
-            .write_all(
-                format!("{request} HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n").as_bytes(),
-            )
+            .write_all(format!("{request}\r\nHost: demo\r\nConnection: close\r\n\r\n").as_bytes())
             .unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
@@ -165,9 +171,12 @@ mod tests {
     #[test]
     fn a_server_says_its_name_and_refuses_once_it_was_stopped() {
         let server = DemoServer::start("a").unwrap();
-        assert!(ask(server.address, "GET /").ends_with("hello from server a\n"));
+        assert!(ask(server.address, "GET / HTTP/1.1").ends_with("hello from server a\n"));
+        let of_alice = "GET / HTTP/1.1\r\nX-Consumer: alice";
+        assert!(ask(server.address, of_alice).ends_with("hello alice, from server a\n"));
         assert!(
-            ask(server.address, "POST /stop").ends_with("server a refuses connections for 10 s\n")
+            ask(server.address, "POST /stop HTTP/1.1")
+                .ends_with("server a refuses connections for 10 s\n")
         );
         // What is queued when it stops is reset.
         let begun = Instant::now();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use nix::unistd::mkdtemp;
 use ringgate_config::{Bind, Override, Plan};
+use ringgate_control::auth::issue;
 
 use crate::demo::{DemoServer, STOP};
 use crate::failure::Failure;
@@ -16,11 +17,11 @@ use crate::process::Process;
 
 /// Try it: no file needed
 ///
-/// Starts three small servers in the process, a TCP listener on :8080 in front of them and the dashboard on
-/// 127.0.0.1:9900, and says what to try.
+/// Starts three small servers in the process, in front of them a TCP listener on :8080 and an HTTP gateway on :8081, and
+/// the dashboard on 127.0.0.1:9900, and says what to try.
 #[derive(Args, Debug)]
 pub(crate) struct Demo {
-    /// Set one key of the demo's configuration: `--set listeners.demo.bind=:8081`; may be repeated
+    /// Set one key of the demo's configuration: `--set listeners.tcp.bind=:8090`; may be repeated
     #[arg(long = "set", value_name = "KEY.PATH=VALUE", value_parser = Override::parse)]
     overrides: Vec<Override>,
 }
@@ -28,17 +29,41 @@ pub(crate) struct Demo {
 /// The names of the servers.
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
+/// The names of the listeners.
+const TCP: &str = "tcp";
+const GATEWAY: &str = "gateway";
+
+/// Requests that the gateway lets a client make at once.
+const BURST: u32 = 10;
+
+/// The secrets of two consumers: one may see the orders, the other may not.
+struct Secrets {
+    alice: String,
+    bob: String,
+}
+
 impl Demo {
     pub(crate) fn act(self) -> Result<(), Failure> {
         let servers = start_servers()?;
         let directory = PrivateDirectory::create()?;
-        let text = config(&servers, &directory.0.join("admin.sock"));
+        let tokens = directory.0.join("tokens");
+        let issue = |name, scopes: &[String]| issue::token(&tokens, name, scopes);
+        let secrets = Secrets {
+            alice: issue("alice", &["orders".to_owned()]).map_err(Failure::new)?,
+            bob: issue("bob", &[]).map_err(Failure::new)?,
+        };
+        let text = config(&servers, &directory.0.join("admin.sock"), &tokens);
         let (plan, places) =
             ringgate_config::parse_with_places("the demo's configuration", &text, &self.overrides)?;
-        let guide = what_to_try(&plan, &servers[0]);
+        let guide = format!(
+            "{}{}\nCtrl-C ends it.\n",
+            what_to_try(&plan, &servers[0]),
+            what_to_ask(&plan, &secrets)
+        );
         let process = Process::start(plan, &places, None).map_err(|failure| {
             failure.with_advice(
-                "if a port is taken: ringgate demo --set listeners.demo.bind=:8081 --set admin.http=127.0.0.1:9901",
+                "if a port is taken: ringgate demo --set listeners.tcp.bind=:8090 --set listeners.gateway.bind=:8091 \
+                 --set admin.http=127.0.0.1:9901",
             )
         })?;
         print(&guide)?;
@@ -55,7 +80,7 @@ fn start_servers() -> Result<Vec<DemoServer>, Failure> {
 }
 
 /// The configuration that a user would write for these servers.
-fn config(servers: &[DemoServer], admin: &Path) -> String {
+fn config(servers: &[DemoServer], admin: &Path, tokens: &Path) -> String {
     let servers: String = servers
         .iter()
         .map(|server| {
@@ -65,7 +90,8 @@ fn config(servers: &[DemoServer], admin: &Path) -> String {
             )
         })
         .collect();
-    let admin = serde_json::Value::from(admin.to_string_lossy());
+    let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy());
+    let (admin, tokens) = (quoted(admin), quoted(tokens));
     format!(
         "\
 # One worker, so that the servers take strict turns: each worker has a turn of its own.
@@ -74,7 +100,15 @@ log: {{ access: off, format: text }}
 admin: {{ socket: {admin}, http: \"127.0.0.1:9900\" }}
 timeouts: {{ drain: 1s }}
 listeners:
-  demo: {{ bind: \":8080\", pool: servers }}
+  {TCP}: {{ bind: \":8080\", pool: servers }}
+  {GATEWAY}:
+    bind: \":8081\"
+    http:
+      auth: {{ tokens_file: {tokens} }}
+      rate_limit: {{ rate: 1/s, burst: {BURST} }}
+    routes:
+      - {{ name: open, path: /open, pool: servers, http: {{ auth: off }} }}
+      - {{ name: orders, path: /orders, pool: servers, http: {{ require: orders }} }}
 pools:
   servers:
     health: {{ interval: 500ms, timeout: 500ms }}
@@ -86,11 +120,7 @@ pools:
 /// What a newcomer can do now, ready to be copied.
 fn what_to_try(plan: &Plan, server: &DemoServer) -> String {
     let program = env::args().next().unwrap_or_else(|| "ringgate".to_owned());
-    let listener = &plan.listeners[0].binds[0];
-    let door = match listener {
-        Bind::Ip { addr, .. } if addr.ip().is_unspecified() => format!("127.0.0.1:{}", addr.port()),
-        other => other.to_string(),
-    };
+    let (listener, door) = door(plan, TCP);
     let socket = plan.admin.socket.display();
     let DemoServer { name, address } = server;
     let seconds = STOP.as_secs();
@@ -111,10 +141,44 @@ Ringgate listens on {listener} and spreads connections over three small servers.
       load; while it runs:
   curl -X POST {address}/stop
       server {name} breaks its connections and refuses new ones for {seconds} s: the others take over
-
-Ctrl-C ends it.
 "
     )
+}
+
+/// The same of the gateway.
+fn what_to_ask(plan: &Plan, secrets: &Secrets) -> String {
+    let (listener, door) = door(plan, GATEWAY);
+    let Secrets { alice, bob } = secrets;
+    let all = BURST + 5;
+    format!(
+        "
+On {listener} is an HTTP gateway to the same servers:
+
+  curl -i {door}/open
+      200: a route for everybody
+  curl -i {door}/orders
+      401: this one asks for a token
+  curl -i -H 'Authorization: Bearer {alice}' {door}/orders
+      200: alice has one with the scope that it takes; the server learns her name
+  curl -i -H 'Authorization: Bearer {bob}' {door}/orders
+      403: bob has one without the scope
+  curl -s -o /dev/null -w '%{{http_code}} ' '{door}/open?[1-{all}]'
+      200, then 429: a client may make {BURST} requests at once, and one more each second
+"
+    )
+}
+
+/// Where a listener listens, and where a client of this host finds it.
+fn door(plan: &Plan, name: &str) -> (String, String) {
+    let named = plan.listeners.iter().find(|listener| listener.name == name);
+    let bind = &named
+        .expect("the demo's configuration has that listener")
+        .binds[0];
+    let door = match bind {
+        Bind::Ip { addr, .. } if addr.ip().is_unspecified() => format!("127.0.0.1:{}", addr.port()),
+        other => other.to_string(),
+    };
+    (bind.to_string(), door)
 }
 
 /// A directory that only this user can enter, gone with this value.
