@@ -36,7 +36,6 @@ pub(crate) struct Shelf {
     pub(crate) memory: RefCell<Memory>,
     budgets: RefCell<Vec<Option<Budget>>>,
     buffers: RefCell<Vec<Vec<u8>>>,
-    #[expect(clippy::vec_box, reason = "they move in and out all the time")]
     heads: RefCell<Vec<Heads>>,
     random: Cell<u64>,
     /// Names of requests.
