@@ -290,7 +290,7 @@ impl Stream {
                     true => Incoming::Nothing,
                     false => Incoming::Two(StreamBody::new(body)),
                 };
-                let ask = Ask {
+                let mut ask = Ask {
                     guest: &self.guest,
                     rules,
                     shelf: &self.shelf,
@@ -303,7 +303,7 @@ impl Stream {
                         let told = Told::default();
                         respond::refuse(&ask, &told, refusal, &mut incoming, &mut reply).await
                     }
-                    _ => attend(ask, &mut incoming, &mut reply).await,
+                    _ => attend(&mut ask, &mut incoming, &mut reply).await,
                 };
                 match then {
                     Then::Over { by, .. } => {
