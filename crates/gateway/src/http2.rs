@@ -313,8 +313,8 @@ impl Stream {
                         }
                         reply.reset(Code::INTERNAL_ERROR);
                     }
-                    // What the client still sends is not needed (RFC 9113 §8.1).
-                    Then::GoOn if !incoming.is_done() => reply.reset(Code::NO_ERROR),
+                    // What the client still sends is not needed: the crate tells it so (RFC 9113 §8.1), once
+                    // the answer has gone out.
                     Then::GoOn | Then::Switched(_) => {}
                 }
             }
