@@ -76,15 +76,15 @@ fn keys_that_do_not_work_yet_are_unknown() {
     let listeners = [
         "proxy_protocol: { accept: true }",
         "tls: { certs: /x }",
-        "http: {}",
+        "http: { compress: [gzip] }",
         "routes: []",
     ];
     let pools = [
         "outlier: { failures: 5 }",
         "fail_open: 50%",
         "slow_start: 30s",
-        "retry: { attempts: 2 }",
-        "hold: { for: 10s }",
+        "sticky: { cookie: a }",
+        "health: { path: /healthz }",
         "max_age: 1h",
     ];
     for (listener, pool) in listeners
@@ -265,6 +265,9 @@ fn every_file_that_we_show_is_good() {
     in_place("app.pem", &identity.cert);
     in_place("app.key", &identity.key);
     in_place("ca.pem", authority.pem());
+    in_place("clients.pem", authority.pem());
+    in_place("tokens", "");
+    in_place("users", "");
     let folder = format!("{}/", named.path().display());
     for file in shown {
         let text = fs::read_to_string(&file).unwrap();

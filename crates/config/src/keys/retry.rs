@@ -81,8 +81,8 @@ pub(crate) static RETRY_BUDGET: Key = Key {
     name: "budget",
     shape: Shape::Percent,
     absent: Absent::Value("20%"),
-    doc: "How many retries are let through, in percent of the requests of the last ten seconds, so that retries do not \
-          bury servers that are hardly up.",
+    doc: "How many retries of requests that a server has seen are let through, in percent of the requests of the pool, so \
+          that retries do not bury servers that are hardly up. Each worker may save up ten, and begins with as many.",
     also: &["retry_budget", "percent", "budget_percent", "ratio"],
 };
 

@@ -246,7 +246,7 @@ pub struct FieldCondition {
 pub struct Retry {
     /// Further servers that one request or connection may try.
     pub attempts: u8,
-    /// Retries that are let through, in percent of the requests of the last ten seconds.
+    /// Retries that are let through, in percent of the requests.
     pub budget_percent: u8,
     /// Statuses of a server after which an idempotent request is tried on another one.
     pub statuses: Vec<u16>,
