@@ -1,5 +1,5 @@
-//! A gateway before a server that keeps what it is sent, and what must hold of every request that is refused: the status,
-//! the end of the connection, the line of the log, the count, and above all that the server saw nothing.
+//! A gateway before a server that keeps what it is sent, and what must hold of every request that is refused: the
+//! status, the end of the connection, the line of the log, the count, and above all that the server saw nothing.
 
 use std::collections::BTreeSet;
 

@@ -356,6 +356,8 @@ const HOSTS: &[(&str, &str)] = &[
     ("port 65536", "Host: a:65536"),
     ("signed port", "Host: a:+80"),
     ("two ports", "Host: a:80:80"),
+    ("port 0", "Host: a:0"),
+    ("port with a zero in front", "Host: a:080"),
     ("URL", "Host: http://a"),
     ("open bracket", "Host: [::1"),
     ("closing bracket", "Host: ::1]"),

@@ -1,5 +1,5 @@
-//! Promise: bodies of any size stream both ways at the pace of the slower side and whole to the last byte, in memory that
-//! does not grow with them; whoever gives up is noticed by the other side.
+//! Promise: bodies of any size stream both ways at the pace of the slower side and whole to the last byte, in memory
+//! that does not grow with them; whoever gives up is noticed by the other side.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
