@@ -275,15 +275,24 @@ mod tests {
         wire.send_in_pieces(post, 1..post.len());
         assert_eq!(wire.answer().text(), "/xhi");
         assert_eq!(wire.ask("GET /close HTTP/1.1\r\n\r\n").text(), "/close");
-        assert_eq!((wire.end(), server.wait_ended(0)), (End::Fin(vec![]), Ended::Here));
+        assert_eq!(
+            (wire.end(), server.wait_ended(0)),
+            (End::Fin(vec![]), Ended::Here)
+        );
         let mut wire = Wire::connect(server.addr());
         wire.send("GET /reset HTTP/1.1\r\n\r\n");
         server.wait_ended(1);
-        assert_eq!((wire.try_answer("GET").is_ok(), wire.end()), (true, End::Reset));
+        assert_eq!(
+            (wire.try_answer("GET").is_ok(), wire.end()),
+            (true, End::Reset)
+        );
         let mut wire = Wire::connect(server.addr());
         wire.send(&post[..post.len() - 1]);
         wire.finish();
-        assert_eq!((wire.end(), server.wait_ended(2)), (End::Fin(vec![]), Ended::Cut));
+        assert_eq!(
+            (wire.end(), server.wait_ended(2)),
+            (End::Fin(vec![]), Ended::Cut)
+        );
         let what: Vec<_> = server.received().iter().map(|each| each.what()).collect();
         assert_eq!(what, ["POST /x", "GET /close", "GET /reset"]);
         assert_eq!(server.connections()[0].bytes[..post.len()], *post);
