@@ -6,13 +6,14 @@ pub mod aim;
 mod answerer;
 mod asked;
 pub mod auth;
-pub mod chunks;
+mod chunks;
 pub mod counters;
 mod exchange;
 pub mod fields;
 pub mod flaw;
 mod forward;
 pub mod forwarded;
+mod frames;
 pub mod head;
 pub mod host;
 mod http1;
@@ -28,7 +29,7 @@ pub mod problem;
 mod pump;
 mod record;
 pub mod redirect;
-mod refusal;
+pub mod refusal;
 mod reply;
 mod request;
 mod respond;
@@ -84,8 +85,11 @@ impl Plugin for Gateway {
         let shelf = guest.shelf::<Shelf>();
         Box::pin(async move {
             match guest.client().protocol().as_deref() {
-                Some(b"h2") => http2::serve(&self.rules, &shelf, guest, Vec::new()).await,
-                _ => http1::serve(&self.rules, &shelf, guest).await,
+                Some(b"h2") => {
+                    let heard = guest.heard();
+                    http2::serve(self, shelf, guest, heard).await
+                }
+                _ => http1::serve(self, shelf, guest).await,
             }
         })
     }
@@ -124,12 +128,12 @@ pub(crate) enum Then {
 
 /// Serves one request to its end, whoever answers it.
 pub(crate) async fn attend(
-    mut ask: Ask<'_>,
+    ask: &mut Ask<'_>,
     incoming: &mut Incoming<'_>,
     reply: &mut Reply<'_>,
 ) -> Then {
     let mut told = Told::default();
-    let forwarded = answer(&mut ask, &mut told, incoming, reply).await;
+    let forwarded = answer(ask, &mut told, incoming, reply).await;
     let record = ask.record;
     match forwarded {
         Ok(Forwarded::Answered) => {
@@ -145,7 +149,7 @@ pub(crate) async fn attend(
             Then::Switched(conn)
         }
         Ok(Forwarded::Refused(refusal)) | Err(refusal) => {
-            respond::refuse(&ask, &told, refusal, incoming, reply).await
+            respond::refuse(ask, &told, refusal, incoming, reply).await
         }
     }
 }

@@ -17,8 +17,14 @@ const GONE: u16 = 499;
 /// Bytes of the longest path that is logged; a longer one is cut.
 const SHOWN_BYTES_MAX: usize = 2048;
 
+/// Where a request went.
+struct Place {
+    pool: Arc<Pool>,
+    server: Option<Arc<Server>>,
+}
+
 /// One request.
-pub struct Record {
+pub(crate) struct Record {
     guest: Guest,
     counters: Arc<HttpCounters>,
     started: Instant,
@@ -28,7 +34,7 @@ pub struct Record {
     /// The number of its route in the counters and its name.
     route: RefCell<(usize, Option<Arc<str>>)>,
     client: Cell<Option<IpAddr>>,
-    server: RefCell<Option<(Arc<Pool>, Option<Arc<Server>>)>>,
+    place: RefCell<Option<Place>>,
     connect: Cell<Option<Duration>>,
     first_byte: Cell<Option<Duration>>,
     status: Cell<u16>,
@@ -42,7 +48,7 @@ pub struct Record {
 
 impl Record {
     /// One that begins now.
-    pub fn begin_now(guest: &Guest, counters: &Arc<HttpCounters>) -> Self {
+    pub(crate) fn begin_now(guest: &Guest, counters: &Arc<HttpCounters>) -> Self {
         Self {
             guest: guest.clone(),
             counters: counters.clone(),
@@ -52,7 +58,7 @@ impl Record {
             path: RefCell::default(),
             route: RefCell::default(),
             client: Cell::new(None),
-            server: RefCell::default(),
+            place: RefCell::default(),
             connect: Cell::new(None),
             first_byte: Cell::new(None),
             status: Cell::new(0),
@@ -66,12 +72,12 @@ impl Record {
     }
 
     /// Notes the method.
-    pub fn note_method(&self, method: &str) {
+    pub(crate) fn note_method(&self, method: &str) {
         self.method.borrow_mut().push_str(method);
     }
 
     /// Notes what was asked for, when that is logged.
-    pub fn note_target(&self, host: &str, path: &str) {
+    pub(crate) fn note_target(&self, host: &str, path: &str) {
         if self.guest.logs() {
             self.host.borrow_mut().push_str(cut(host));
             self.path.borrow_mut().push_str(cut(path));
@@ -79,82 +85,93 @@ impl Record {
     }
 
     /// Notes the route that decided.
-    pub fn note_route(&self, number: usize, name: &Arc<str>) {
+    pub(crate) fn note_route(&self, number: usize, name: &Arc<str>) {
         *self.route.borrow_mut() = (number, Some(name.clone()));
     }
 
     /// Notes who the client is, when it is not the one that connected.
-    pub fn note_client(&self, client: IpAddr) {
+    pub(crate) fn note_client(&self, client: IpAddr) {
         self.client.set(Some(client));
     }
 
     /// Notes whose request it is.
-    pub fn note_consumer(&self, consumer: &Arc<str>) {
+    pub(crate) fn note_consumer(&self, consumer: &Arc<str>) {
         *self.consumer.borrow_mut() = Some(consumer.clone());
     }
 
     /// Notes the id of the request.
-    pub fn note_id(&self, id: &str) {
+    pub(crate) fn note_id(&self, id: &str) {
         if self.guest.logs() {
             self.request_id.borrow_mut().push_str(id);
         }
     }
 
     /// Notes where it goes.
-    pub fn note_pool(&self, pool: &Arc<Pool>) {
-        *self.server.borrow_mut() = Some((pool.clone(), None));
+    pub(crate) fn note_pool(&self, pool: &Arc<Pool>) {
+        *self.place.borrow_mut() = Some(Place {
+            pool: pool.clone(),
+            server: None,
+        });
     }
 
     /// Notes who is asked, and how long the connect took, if it took one.
-    pub fn note_server(&self, pool: &Arc<Pool>, server: &Arc<Server>, connect: Option<Duration>) {
-        *self.server.borrow_mut() = Some((pool.clone(), Some(server.clone())));
+    pub(crate) fn note_server(
+        &self,
+        pool: &Arc<Pool>,
+        server: &Arc<Server>,
+        connect: Option<Duration>,
+    ) {
+        *self.place.borrow_mut() = Some(Place {
+            pool: pool.clone(),
+            server: Some(server.clone()),
+        });
         self.connect.set(connect);
     }
 
     /// Notes that the server has begun to answer.
-    pub fn note_first_byte(&self) {
+    pub(crate) fn note_first_byte(&self) {
         let took = now().saturating_duration_since(self.started);
         self.first_byte.set(Some(took));
-        if let Some((pool, _)) = &*self.server.borrow() {
+        if let Some(Place { pool, .. }) = &*self.place.borrow() {
             let counters = pool.counters.of(self.guest.worker());
             counters.first_byte.record(took);
         }
     }
 
     /// Notes one more try.
-    pub fn note_retry(&self) {
+    pub(crate) fn note_retry(&self) {
         self.retries.set(self.retries.get() + 1);
     }
 
     /// Notes that an answer has begun.
-    pub fn begin(&self, status: u16) {
+    pub(crate) fn begin(&self, status: u16) {
         self.status.set(status);
     }
 
     /// Notes bytes of the request's body.
-    pub fn add_in(&self, bytes: usize) {
+    pub(crate) fn add_in(&self, bytes: usize) {
         self.bytes_in.set(self.bytes_in.get() + bytes as u64);
     }
 
     /// Notes bytes of the answer's body.
-    pub fn add_out(&self, bytes: usize) {
+    pub(crate) fn add_out(&self, bytes: usize) {
         self.bytes_out.set(self.bytes_out.get() + bytes as u64);
     }
 
     /// Bytes of the request's body so far.
-    pub fn bytes_in(&self) -> u64 {
+    pub(crate) fn bytes_in(&self) -> u64 {
         self.bytes_in.get()
     }
 
     /// Notes the end. The first one counts.
-    pub fn end(&self, by: ClosedBy, reason: Reason) {
+    pub(crate) fn end(&self, by: ClosedBy, reason: Reason) {
         if self.ending.get().is_none() {
             self.ending.set(Some((by, reason)));
         }
     }
 
     /// The number of its route in the counters.
-    pub fn route_number(&self) -> usize {
+    pub(crate) fn route_number(&self) -> usize {
         self.route.borrow().0
     }
 
@@ -168,7 +185,7 @@ impl Record {
             if let (_, Some(route)) = &*self.route.borrow() {
                 line.field("route", Value::Text(route));
             }
-            if let Some((pool, server)) = &*self.server.borrow() {
+            if let Some(Place { pool, server }) = &*self.place.borrow() {
                 line.field("pool", Value::Text(&pool.name));
                 if let Some(server) = server {
                     line.field("server", Value::Text(&server.name));
