@@ -355,10 +355,8 @@ fn a_request_that_races_with_a_stop_is_answered_or_never_reached_a_server() {
             wire.send(get("/late"));
             match wire.try_answer("GET") {
                 Ok(answer) => {
-                    assert_eq!(
-                        (answer.text(), answer.says_close()),
-                        ("/late".to_owned(), true)
-                    );
+                    // The stop may not have begun yet.
+                    assert_eq!(answer.text(), "/late");
                     answered += 1;
                 }
                 Err(error) => assert!(
