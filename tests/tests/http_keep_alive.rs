@@ -1,5 +1,5 @@
-//! Promise: a client's connection goes on for as long as both sides want it to and ends where one has said so, and a stop
-//! of the process ends it behind the answers that it owes.
+//! Promise: a client's connection goes on for as long as both sides want it to and ends where one has said so, and a
+//! stop of the process ends it behind the answers that it owes.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
