@@ -92,7 +92,11 @@ fn pool(
         tls,
         proxy_protocol: decoder.word_if_set(&fields, &keys::SEND_PROXY, ProxyVersion::from_word),
         http2: false,
-        retry: crate::plan::Retry { attempts: 2, budget_percent: 20, statuses: Vec::new() },
+        retry: crate::plan::Retry {
+            attempts: 2,
+            budget_percent: 20,
+            statuses: Vec::new(),
+        },
         hold: None,
     };
     (pool, places)
