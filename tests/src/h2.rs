@@ -49,11 +49,13 @@ pub struct H2 {
     /// What the other end set, by number.
     pub settings: BTreeMap<u16, u32>,
     /// What came by stream.
-    pub messages: BTreeMap<u32, Message>,
+    pub messages: BTreeMap<u32, H2Message>,
     /// The last GOAWAY of the other end: its last stream and its code.
     pub go_away: Option<(u32, u32)>,
-    /// The other end has closed or reset the connection.
+    /// The other end has closed or reset the connection, and all that it said before was read.
     pub closed: bool,
+    /// The other end takes nothing any more.
+    pub deaf: bool,
     /// Gives back credit for every DATA, as is the default.
     pub gives_credit: bool,
     /// Acknowledgements that came, of SETTINGS and PING.
@@ -62,7 +64,7 @@ pub struct H2 {
 
 /// A request or an answer, as far as it has come.
 #[derive(Clone, Debug, Default)]
-pub struct Message {
+pub struct H2Message {
     /// Its blocks of fields: interim ones, the head, the trailers.
     pub heads: Vec<Fields>,
     /// Its body.
@@ -77,7 +79,7 @@ pub struct Message {
 #[derive(Clone, Debug)]
 pub enum H2End {
     /// With a whole answer.
-    Answered(Message),
+    Answered(H2Message),
     /// By RST_STREAM with that code.
     Reset(u32),
     /// By a GOAWAY with that code that does not let it go on.
@@ -159,6 +161,7 @@ impl H2 {
             messages: BTreeMap::new(),
             go_away: None,
             closed: false,
+            deaf: false,
             gives_credit: true,
             acknowledged: 0,
         }
@@ -176,7 +179,7 @@ impl H2 {
     /// Sends bytes as they are; nothing happens when the other end is gone.
     pub fn bytes(&mut self, bytes: &[u8]) {
         let sent = self.stream.write_all(bytes);
-        self.closed |= sent.and_then(|()| self.stream.flush()).is_err();
+        self.deaf |= sent.and_then(|()| self.stream.flush()).is_err();
     }
 
     /// Sends a frame as it is.
@@ -188,6 +191,11 @@ impl H2 {
     #[must_use]
     pub fn next_stream(&self) -> u32 {
         self.next
+    }
+
+    /// Leaves out the numbers of so many streams, which were opened by bytes.
+    pub fn skip_streams(&mut self, count: u32) {
+        self.next += 2 * count;
     }
 
     /// Opens a stream with these fields.
@@ -217,7 +225,7 @@ impl H2 {
         while !bytes.is_empty() {
             let window = |end: &Self| end.send_window.min(end.stream_window(stream));
             self.wait("credit", |end| window(end) > 0);
-            if self.closed || self.is_over(stream) {
+            if self.closed || self.deaf || self.is_over(stream) {
                 return;
             }
             let credit = usize::try_from(window(self)).expect("credit is positive");
@@ -247,7 +255,7 @@ impl H2 {
         let message = self.messages.get(&stream);
         match (message, self.go_away) {
             (
-                Some(Message {
+                Some(H2Message {
                     reset: Some(code), ..
                 }),
                 _,
@@ -447,7 +455,7 @@ fn unpadded(frame: &Frame) -> &[u8] {
     &rest[..rest.len() - usize::from(*length)]
 }
 
-impl Message {
+impl H2Message {
     /// Its status, once its head has come; 0 before.
     #[must_use]
     pub fn status(&self) -> u16 {
@@ -491,7 +499,7 @@ impl H2End {
     /// When it ended in any other way.
     #[must_use]
     #[track_caller]
-    pub fn answer(self) -> Message {
+    pub fn answer(self) -> H2Message {
         match self {
             Self::Answered(message) => message,
             other => panic!("no answer but {other:?}"),

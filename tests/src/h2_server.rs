@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use crate::h2::{Ends, H2, Message};
+use crate::h2::{Ends, H2, H2Message};
 use crate::servers::Server;
 use crate::tls::TlsServer;
 
@@ -14,7 +14,7 @@ use crate::tls::TlsServer;
 #[derive(Debug)]
 pub struct H2Server {
     server: Server,
-    received: Arc<Mutex<Vec<Message>>>,
+    received: Arc<Mutex<Vec<H2Message>>>,
 }
 
 impl H2Server {
@@ -55,7 +55,7 @@ impl H2Server {
         accept: impl Fn(TcpStream) -> io::Result<H2> + Send + Sync + 'static,
         serve: impl Fn(&mut H2, usize) + Send + Sync + 'static,
     ) -> Self {
-        let received: Arc<Mutex<Vec<Message>>> = Arc::default();
+        let received: Arc<Mutex<Vec<H2Message>>> = Arc::default();
         let keeping = received.clone();
         let connections = AtomicUsize::new(0);
         let server = Server::start(move |stream| {
@@ -73,7 +73,7 @@ impl H2Server {
 
     /// Answers every request with what `answer` makes of it, once it is whole, and keeps the connection.
     #[must_use]
-    pub fn answering(answer: impl Fn(&Message) -> Answer + Send + Sync + 'static) -> Self {
+    pub fn answering(answer: impl Fn(&H2Message) -> H2Answer + Send + Sync + 'static) -> Self {
         Self::start(&[], move |end, _| serve_all(end, &answer))
     }
 
@@ -82,7 +82,7 @@ impl H2Server {
     /// # Panics
     /// When a server did.
     #[must_use]
-    pub fn received(&self) -> Vec<Message> {
+    pub fn received(&self) -> Vec<H2Message> {
         self.received.lock().expect("servers do not panic").clone()
     }
 
@@ -95,7 +95,7 @@ impl H2Server {
 
 /// What a server answers.
 #[derive(Clone, Debug, Default)]
-pub struct Answer {
+pub struct H2Answer {
     /// The fields of its head, with `:status`.
     pub head: Vec<(&'static str, String)>,
     /// Its body.
@@ -104,7 +104,7 @@ pub struct Answer {
     pub trailers: Vec<(&'static str, String)>,
 }
 
-impl Answer {
+impl H2Answer {
     /// 200 with that body.
     #[must_use]
     pub fn body(body: impl Into<Vec<u8>>) -> Self {
@@ -139,7 +139,7 @@ fn by_ref<'a>(fields: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
 }
 
 /// Answers whole requests until the other end closes.
-pub fn serve_all(end: &mut H2, answer: &impl Fn(&Message) -> Answer) {
+pub fn serve_all(end: &mut H2, answer: &impl Fn(&H2Message) -> H2Answer) {
     let mut answered = Vec::new();
     loop {
         let is_open = |end: &H2, answered: &[u32]| {

@@ -5,6 +5,7 @@
 mod client;
 mod command;
 mod config;
+mod credentials;
 mod daemon;
 mod dialogue;
 mod frame;
@@ -13,6 +14,7 @@ mod h2_server;
 mod haproxy;
 mod hpack;
 mod http;
+mod jwt;
 mod load;
 mod metrics;
 mod nginx;
@@ -28,14 +30,18 @@ mod wait;
 pub use crate::client::{connect, ended, read_to_end, refuses, reset, send_all, try_connect};
 pub use crate::command::{Finished, binary, finish, finish_within, run_to_end};
 pub use crate::config::{Config, loopback};
+pub use crate::credentials::{basic, token_line, user_line};
 pub use crate::daemon::Place;
 pub use crate::dialogue::Dialogue;
 pub use crate::frame::Frame;
-pub use crate::h2::{Ends, H2, H2End, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, Message, head};
-pub use crate::h2_server::{Answer, H2Server, serve_all};
+pub use crate::h2::{
+    Ends, H2, H2End, H2Message, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, head,
+};
+pub use crate::h2_server::{H2Answer, H2Server, serve_all};
 pub use crate::haproxy::Haproxy;
 pub use crate::hpack::{Fields, literal, literals};
 pub use crate::http::{Response, get, request};
+pub use crate::jwt::{JwtKey, base64url, hs256, jwks, signed_part};
 pub use crate::load::{Failure, Keep, Load, answers, in_parallel};
 pub use crate::metrics::{Family, Metrics, Sample};
 pub use crate::nginx::{Nginx, http, stream};

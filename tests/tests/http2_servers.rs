@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use ringgate_tests::{
-    Answer, Authority, Ends, Frame, H2, H2Server, MAX_CONCURRENT_STREAMS, Message, Ringgate, Says,
-    ServesTls, TlsServer, get, head, in_parallel, request, serve_all,
+    Authority, Ends, Frame, H2, H2Answer, H2Message, H2Server, MAX_CONCURRENT_STREAMS, Ringgate,
+    Says, ServesTls, TlsServer, get, head, in_parallel, request, serve_all,
 };
 
 /// A listener `$web` in front of a pool of HTTP/2 servers, with these further settings of the pool.
@@ -34,7 +34,7 @@ pools:
 }
 
 /// What a server received, once Ringgate has closed its connections.
-fn received(server: &H2Server, ringgate: Ringgate) -> Vec<Message> {
+fn received(server: &H2Server, ringgate: Ringgate) -> Vec<H2Message> {
     drop(ringgate);
     ringgate_tests::wait_for("the server has kept it", ringgate_tests::PATIENCE, || {
         let received = server.received();
@@ -45,7 +45,7 @@ fn received(server: &H2Server, ringgate: Ringgate) -> Vec<Message> {
 #[test]
 fn clients_of_either_version_reach_an_http2_server() {
     let server = H2Server::answering(|request| {
-        Answer::body(format!(
+        H2Answer::body(format!(
             "{} {} {}",
             request.field(":method").unwrap_or_default(),
             request.field(":path").unwrap_or_default(),
@@ -107,7 +107,7 @@ fn no_more_streams_are_open_than_the_server_allows() {
                 .collect();
             let Some(first) = open.first() else { return };
             seen.fetch_max(open.len(), Relaxed);
-            Answer::body("done").send(end, *first);
+            H2Answer::body("done").send(end, *first);
             answered.push(*first);
         }
     });
@@ -159,12 +159,12 @@ fn what_a_server_refused_is_tried_again_and_what_it_may_have_done_is_not() {
                 };
                 (case.refuses)(end, stream);
                 // Whatever comes later on this connection is served.
-                let rest = Answer::body("second");
+                let rest = H2Answer::body("second");
                 while let Some(stream) = end.next_request(&mut known) {
                     rest.send(end, stream);
                 }
             } else {
-                serve_all(end, &|_: &Message| Answer::body("second"));
+                serve_all(end, &|_: &H2Message| H2Answer::body("second"));
             }
         });
         let ringgate = start(&[&server], "retry: { attempts: 2 }");
@@ -186,7 +186,7 @@ fn what_a_server_refused_is_tried_again_and_what_it_may_have_done_is_not() {
 fn a_server_that_goes_away_ends_what_it_has_begun_and_gets_nothing_new() {
     let server = H2Server::start(&[], |end, number| {
         if number > 0 {
-            return serve_all(end, &|_: &Message| Answer::body("second"));
+            return serve_all(end, &|_: &H2Message| H2Answer::body("second"));
         }
         let mut known = Vec::new();
         let Some(stream) = end.next_request(&mut known) else {
@@ -194,7 +194,7 @@ fn a_server_that_goes_away_ends_what_it_has_begun_and_gets_nothing_new() {
         };
         end.send(&Frame::go_away(stream, 0));
         // It answers only when the second connection is asked for, or never.
-        Answer::body("first").send(end, stream);
+        H2Answer::body("first").send(end, stream);
         end.wait("the end", |_| false);
         assert_eq!(end.messages.len(), 1, "nothing comes after the GOAWAY");
     });
@@ -212,7 +212,7 @@ fn a_server_that_goes_away_ends_what_it_has_begun_and_gets_nothing_new() {
 
 #[test]
 fn grpc_goes_from_end_to_end_with_its_trailers() {
-    let server = H2Server::answering(|request| Answer {
+    let server = H2Server::answering(|request| H2Answer {
         head: vec![
             (":status", "200".to_owned()),
             ("content-type", "application/grpc".to_owned()),
@@ -249,13 +249,13 @@ fn grpc_goes_from_end_to_end_with_its_trailers() {
         assert_eq!(answer.trailer("grpc-message"), Some("trailers"));
     }
     // A call that fails at once has trailers alone: its head ends the stream.
-    let refusing = H2Server::answering(|_| Answer {
+    let refusing = H2Server::answering(|_| H2Answer {
         head: vec![
             (":status", "200".to_owned()),
             ("content-type", "application/grpc".to_owned()),
             ("grpc-status", "7".to_owned()),
         ],
-        ..Answer::default()
+        ..H2Answer::default()
     });
     let ringgate = start(&[&refusing], "");
     let mut client = H2::connect(ringgate.addr("web"));
@@ -315,7 +315,7 @@ fn a_stream_that_its_client_leaves_is_cancelled_at_the_server() {
         };
         end.wait("the reset", |end| end.messages[&stream].reset.is_some());
         while let Some(stream) = end.next_request(&mut known) {
-            Answer::body("next").send(end, stream);
+            H2Answer::body("next").send(end, stream);
         }
     });
     let ringgate = start(&[&server], "");
@@ -338,7 +338,7 @@ fn over_tls_the_server_is_asked_for_h2_by_name() {
             ..ServesTls::showing(&identity)
         });
         H2Server::start_tls(tls, |end, _| {
-            serve_all(end, &|_: &Message| Answer::body("tls"))
+            serve_all(end, &|_: &H2Message| H2Answer::body("tls"))
         })
     };
     let (with, without) = (serving(&["h2"]), serving(&[]));
