@@ -1,4 +1,4 @@
-//! Promise: who shows the right thing is let through under a name that the server is told, whoever does not hears why in
+//! Promise: who shows the right thing is let through under a name that the server is told, others hear why in
 //! one word and nothing more; no credential ever reaches a server.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]

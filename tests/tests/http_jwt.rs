@@ -1,4 +1,4 @@
-//! Promise: signed tokens are believed when a known key has signed them for us and for now, whatever else they say; keys
+//! Promise: signed tokens are believed when a known key has signed them for us and for now, whatever they say; keys
 //! are fetched seldom, follow their source, and outlive its failures.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
