@@ -10,7 +10,7 @@ use serde_json::Value;
 /// Each room and the rooms it may import, in any kind of dependency. Arrows only downward.
 const ROOMS: [(&str, &[&str]); 7] = [
     ("ringgate", &["control", "gateway", "engine", "config"]),
-    ("control", &["engine", "balance", "config"]),
+    ("control", &["gateway", "engine", "balance", "config"]),
     ("gateway", &["engine", "config"]),
     ("engine", &["runtime", "balance", "config"]),
     ("balance", &[]),

@@ -7,6 +7,7 @@
 //! [`Health`] turns the verdicts of checks into a server's [`State`], and [`spread`] keeps checks apart.
 
 mod alias;
+mod budget;
 mod cursor;
 mod health;
 mod id;
@@ -21,6 +22,7 @@ mod testing;
 mod tried;
 mod weight;
 
+pub use budget::Budget;
 pub use cursor::Cursor;
 pub use health::{Change, Health, Policy, State};
 pub use id::{PoolId, ServerId};

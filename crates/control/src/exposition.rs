@@ -2,7 +2,7 @@
 //! the engine's buckets: the exporter's own hold every single sample until they are drained, and between two scrapes
 //! there may be millions of connections. Its counters know only whole numbers. Nothing here keeps anything.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use ringgate_engine::counters::{Histogram, SECONDS_BOUNDS};
 
@@ -27,21 +27,34 @@ impl Reading {
     }
 }
 
-/// Appends a family of histograms, each with a pool's name as its only label or with none.
-///
-/// Pool names need no escaping: the configuration allows `A-Z a-z 0-9 _ . -` in them.
-pub(crate) fn write_histograms<'a>(
+/// The labels of a row as the page writes them, without the braces. A value may be any text.
+pub(crate) fn labels(pairs: &[(&str, &str)]) -> String {
+    let mut labels = String::new();
+    for (name, text) in pairs {
+        let comma = if labels.is_empty() { "" } else { "," };
+        let text = text
+            .replace('\\', r"\\")
+            .replace('"', "\\\"")
+            .replace('\n', r"\n");
+        // Writing into a String cannot fail.
+        let _ = write!(labels, "{comma}{name}=\"{text}\"");
+    }
+    labels
+}
+
+/// Appends a family of histograms, each with its [`labels`]; nothing when there is none.
+pub(crate) fn write_histograms(
     page: &mut String,
     name: &str,
     help: &str,
-    readings: impl IntoIterator<Item = (Option<&'a str>, Reading)>,
+    readings: impl IntoIterator<Item = (String, Reading)>,
 ) {
     const NANOS_PER_SECOND: f64 = 1e9;
-    let mut lines = format!("# HELP {name} {help}\n# TYPE {name} histogram\n");
-    for (pool, reading) in readings {
-        let (own, all) = match pool {
-            Some(pool) => (format!("pool=\"{pool}\","), format!("{{pool=\"{pool}\"}}")),
-            None => (String::new(), String::new()),
+    let mut lines = String::new();
+    for (labels, reading) in readings {
+        let (own, all) = match labels.is_empty() {
+            true => (String::new(), String::new()),
+            false => (format!("{labels},"), format!("{{{labels}}}")),
         };
         let mut passed = 0;
         for (bound, count) in SECONDS_BOUNDS.iter().zip(reading.counts) {
@@ -60,34 +73,50 @@ pub(crate) fn write_histograms<'a>(
         line(&mut lines, format_args!("{name}_sum{all} {sum}"));
         line(&mut lines, format_args!("{name}_count{all} {total}"));
     }
-    page.push_str(&lines);
+    write_family(page, name, "histogram", help, &lines);
 }
 
-/// Appends a family of gauges with one label, whose values may be any text; nothing when there is no row.
-pub(crate) fn write_gauges<'a>(
+/// Appends a family of counters, each with its [`labels`]; nothing when there is none.
+pub(crate) fn write_counters(
     page: &mut String,
     name: &str,
     help: &str,
-    label: &str,
-    rows: impl Iterator<Item = (&'a str, i64)>,
+    rows: impl Iterator<Item = (String, u64)>,
+) {
+    write_rows(page, name, "counter", help, rows);
+}
+
+/// Appends a family of gauges, each with its [`labels`]; nothing when there is none.
+pub(crate) fn write_gauges(
+    page: &mut String,
+    name: &str,
+    help: &str,
+    rows: impl Iterator<Item = (String, i64)>,
+) {
+    write_rows(page, name, "gauge", help, rows);
+}
+
+fn write_rows<N: Display>(
+    page: &mut String,
+    name: &str,
+    kind: &str,
+    help: &str,
+    rows: impl Iterator<Item = (String, N)>,
 ) {
     let mut lines = String::new();
-    for (text, value) in rows {
-        let text = text
-            .replace('\\', r"\\")
-            .replace('"', "\\\"")
-            .replace('\n', r"\n");
-        line(
-            &mut lines,
-            format_args!("{name}{{{label}=\"{text}\"}} {value}"),
-        );
+    for (labels, value) in rows {
+        line(&mut lines, format_args!("{name}{{{labels}}} {value}"));
     }
+    write_family(page, name, kind, help, &lines);
+}
+
+fn write_family(page: &mut String, name: &str, kind: &str, help: &str, lines: &str) {
     if !lines.is_empty() {
         line(
             page,
-            format_args!("# HELP {name} {help}\n# TYPE {name} gauge"),
+            format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"),
         );
-        page.push_str(&lines);
+        page.push_str(lines);
     }
 }
 
@@ -122,7 +151,7 @@ mod tests {
             &mut page,
             "x_seconds",
             "Help.",
-            [(Some("p"), Reading::of(&histograms))],
+            [(labels(&[("pool", "p")]), Reading::of(&histograms))],
         );
         let has = |line: &str| assert!(page.lines().any(|found| found == line), "{line} in {page}");
         has("# HELP x_seconds Help.");
@@ -138,25 +167,24 @@ mod tests {
     #[test]
     fn any_text_may_be_a_label() {
         let mut page = String::new();
-        write_gauges(&mut page, "x", "Help.", "name", std::iter::empty());
+        write_gauges(&mut page, "x", "Help.", std::iter::empty());
+        write_histograms(&mut page, "x", "Help.", []);
         assert_eq!(page, "");
-        write_gauges(
-            &mut page,
-            "x",
-            "Help.",
-            "name",
-            [("a \"b\\\n", -1)].into_iter(),
-        );
+        let any = labels(&[("name", "a \"b\\\n"), ("other", "c")]);
+        write_gauges(&mut page, "x", "Help.", [(any, -1)].into_iter());
         assert_eq!(
             page,
-            "# HELP x Help.\n# TYPE x gauge\nx{name=\"a \\\"b\\\\\\n\"} -1\n"
+            "# HELP x Help.\n# TYPE x gauge\nx{name=\"a \\\"b\\\\\\n\",other=\"c\"} -1\n"
         );
     }
 
     #[test]
     fn nothing_recorded_is_a_row_of_zeros() {
         let mut page = String::new();
-        let readings = [(Some("p"), Reading::of(&[Histogram::default()]))];
+        let readings = [(
+            labels(&[("pool", "p")]),
+            Reading::of(&[Histogram::default()]),
+        )];
         write_histograms(&mut page, "x", "Help.", readings);
         assert!(
             page.lines().skip(2).all(|line| line.ends_with(" 0")),

@@ -14,6 +14,7 @@ use ringgate_engine::counters::{Histogram, PerWorker};
 use ringgate_engine::reason::Reason;
 use ringgate_engine::snapshot::{Listener, Pool, Published, Server, Snapshot};
 use ringgate_engine::tls::{Origination, Termination};
+use ringgate_gateway::counters::HttpCounters;
 
 use crate::admission::{admission, bandwidth, renewed_admission, routes, trusted};
 use crate::status::ServerState;
@@ -26,6 +27,8 @@ pub struct Facts {
     /// Indexed by [`PoolId`].
     pools: Box<[PoolFacts]>,
     material: Material,
+    /// What is counted of the requests of each listener that speaks HTTP, with its name.
+    pub(crate) http: Box<[(Arc<str>, Arc<HttpCounters>)]>,
     /// What became of changes of the files that `material` was read from.
     pub(crate) rereads: Rereads,
 }
@@ -107,6 +110,11 @@ impl Facts {
             published: Arc::new(ArcSwap::from_pointee(snapshot)),
             pools,
             material,
+            http: plan
+                .listeners
+                .iter()
+                .filter_map(|listener| http_counters(listener, workers))
+                .collect(),
             rereads: Rereads::default(),
         }
     }
@@ -119,6 +127,12 @@ impl Facts {
     /// The newest snapshot.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.published.load_full()
+    }
+
+    /// What was counted of the listeners that speak HTTP, with their names.
+    pub(crate) fn http(&self) -> impl Iterator<Item = (&str, &HttpCounters)> + Clone {
+        let listeners = self.http.iter();
+        listeners.map(|(name, counters)| (&**name, &**counters))
     }
 
     /// The pools of a snapshot with what is known of them.
@@ -214,6 +228,17 @@ impl Facts {
     }
 }
 
+/// Where the requests of a listener are counted, when it speaks HTTP.
+fn http_counters(
+    listener: &config::Listener,
+    workers: usize,
+) -> Option<(Arc<str>, Arc<HttpCounters>)> {
+    let routes = listener.http.as_ref()?.routes.iter();
+    let routes: Vec<Arc<str>> = routes.map(|route| route.name.as_str().into()).collect();
+    let counters = HttpCounters::new(workers, &routes);
+    Some((listener.name.as_str().into(), Arc::new(counters)))
+}
+
 impl PoolFacts {
     fn new(pool: &config::Pool, since: SystemTime) -> PoolFacts {
         let policy = match pool.health {
@@ -277,6 +302,7 @@ fn first_listener(
         routes: routes(listener),
         trusted: trusted(listener),
         tls,
+        plugin: None,
         timeouts: listener.timeouts,
         admission: admission(listener, connections_max),
         bandwidth: bandwidth(listener, workers),
@@ -296,6 +322,7 @@ fn renewed_listener(
         routes: routes(planned),
         trusted: trusted(planned),
         tls,
+        plugin: listener.plugin.clone(),
         timeouts: listener.timeouts,
         admission: renewed_admission(&listener.admission, planned),
         bandwidth: listener.bandwidth.clone(),
@@ -313,6 +340,10 @@ fn renewed_pool(pool: &Pool, table: Table, tls: Option<Arc<Origination>>) -> Arc
         timeouts: pool.timeouts,
         tls,
         proxy_protocol: pool.proxy_protocol,
+        retry: pool.retry.clone(),
+        hold: pool.hold,
+        held: Arc::clone(&pool.held),
+        http2: pool.http2,
         counters: Arc::clone(&pool.counters),
     })
 }
@@ -340,6 +371,10 @@ fn first_pool(
         timeouts: pool.timeouts,
         tls,
         proxy_protocol: pool.proxy_protocol,
+        retry: pool.retry.clone(),
+        hold: pool.hold,
+        held: Arc::default(),
+        http2: pool.http2,
         counters: Arc::new(PerWorker::new(workers)),
     })
 }

@@ -1,16 +1,20 @@
 //! The page at `/metrics`: the workers' counters folded, at each scrape, into the counters and gauges of a local
 //! recorder. Every name and label of the page is here; nothing is counted here.
 
+mod http;
+
+use std::sync::Arc;
 use std::time::Instant;
 
 use metrics::{counter, describe_counter, describe_gauge, gauge, with_local_recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+use ringgate_engine::counters::{Histogram, PoolCounters};
 use ringgate_engine::reason::{ClosedBy, Reason};
 use ringgate_engine::snapshot::{Listener, Pool, Server, Shared, Snapshot};
 use ringgate_engine::tls::Failure;
 
 use crate::About;
-use crate::exposition::{Reading, write_gauges, write_histograms};
+use crate::exposition::{Reading, labels, write_gauges, write_histograms};
 use crate::facts::{Facts, ServerFacts};
 use crate::footprint::Footprint;
 use crate::status::ServerState;
@@ -58,7 +62,7 @@ const COUNTERS: [(&str, &str); 15] = [
     ),
     (
         "ringgate_pool_retries_total",
-        "Further servers tried after a failed connect.",
+        "Further servers tried after a failed connect or, for an idempotent request, a bad answer.",
     ),
     (
         "ringgate_pool_sent_bytes_total",
@@ -78,7 +82,7 @@ const COUNTERS: [(&str, &str); 15] = [
     ),
 ];
 
-const GAUGES: [(&str, &str); 9] = [
+const GAUGES: [(&str, &str); 10] = [
     ("ringgate_build_info", "Always 1; the version that serves."),
     (
         "ringgate_io_driver_info",
@@ -91,6 +95,10 @@ const GAUGES: [(&str, &str); 9] = [
     (
         "ringgate_pool_connections_active",
         "Connections to a server open now.",
+    ),
+    (
+        "ringgate_pool_held",
+        "Clients and requests that wait now for a server to come up.",
     ),
     (
         "ringgate_server_state",
@@ -183,6 +191,8 @@ impl Metrics {
             for (pool, facts) in sources.facts.pools(&snapshot) {
                 counter!("ringgate_pool_retries_total", "pool" => pool.name.clone())
                     .absolute(pool.counters.sum(|worker| &worker.retries));
+                gauge!("ringgate_pool_held", "pool" => pool.name.clone())
+                    .set(pool.counters.sum(|worker| &worker.held) as f64);
                 for (server, facts) in pool.servers.iter().zip(&facts.servers) {
                     fold_server(pool, server, facts);
                 }
@@ -191,6 +201,7 @@ impl Metrics {
         let mut page = in_order(&self.recorder.handle().render());
         write_certificate_ends(&mut page, sources.facts);
         fold_histograms(&mut page, &snapshot, sources);
+        http::write(&mut page, sources.facts.http());
         self.footprint.write(&mut page);
         page
     }
@@ -303,53 +314,39 @@ fn write_certificate_ends(page: &mut String, facts: &Facts) {
         page,
         "ringgate_tls_cert_expiry_timestamp_seconds",
         "The last second, since 1970, in which a certificate that clients get is good.",
-        "name",
-        rows.iter().map(|(name, end)| (name.as_str(), *end)),
+        rows.iter()
+            .map(|(name, end)| (labels(&[("name", name)]), *end)),
     );
 }
 
 fn fold_histograms(page: &mut String, snapshot: &Snapshot, sources: &Sources<'_>) {
     let Sources { facts, shared, .. } = sources;
-    let pools = || snapshot.pools.iter();
-    write_histograms(
-        page,
+    let label = |pool: &Pool| labels(&[("pool", &pool.name)]);
+    let mut of_pools = |name: &str, help: &str, pick: fn(&PoolCounters) -> &Histogram| {
+        let row = |pool: &Arc<Pool>| (label(pool), Reading::of(pool.counters.iter().map(pick)));
+        write_histograms(page, name, help, snapshot.pools.iter().map(row));
+    };
+    of_pools(
         "ringgate_pool_connect_seconds",
         "Time to connect to a server, of connects that succeeded.",
-        pools().map(|pool| {
-            (
-                Some(&*pool.name),
-                Reading::of(pool.counters.iter().map(|worker| &worker.connect)),
-            )
-        }),
+        |worker| &worker.connect,
     );
-    write_histograms(
-        page,
+    of_pools(
         "ringgate_pool_first_byte_seconds",
         "Time from the connect to the server's first byte.",
-        pools().map(|pool| {
-            (
-                Some(&*pool.name),
-                Reading::of(pool.counters.iter().map(|worker| &worker.first_byte)),
-            )
-        }),
+        |worker| &worker.first_byte,
     );
-    write_histograms(
-        page,
+    of_pools(
         "ringgate_pool_session_seconds",
         "Time from accepting a connection to its end.",
-        pools().map(|pool| {
-            (
-                Some(&*pool.name),
-                Reading::of(pool.counters.iter().map(|worker| &worker.session)),
-            )
-        }),
+        |worker| &worker.session,
     );
     write_histograms(
         page,
         "ringgate_tls_handshake_seconds",
         "Time that a TLS handshake with a client took, of handshakes that succeeded.",
         [(
-            None,
+            String::new(),
             Reading::of(shared.workers.iter().map(|worker| &worker.handshake)),
         )],
     );
@@ -359,7 +356,7 @@ fn fold_histograms(page: &mut String, snapshot: &Snapshot, sources: &Sources<'_>
         "Time that a check of a server took, failed checks included.",
         facts
             .pools(snapshot)
-            .map(|(pool, facts)| (Some(&*pool.name), Reading::of([&facts.check_seconds]))),
+            .map(|(pool, facts)| (label(pool), Reading::of([&facts.check_seconds]))),
     );
 }
 
@@ -434,7 +431,9 @@ mod tests {
             .record(Duration::from_millis(1500));
         process.shared.workers.of(WORKER).copied_bytes.add(9);
         process.shared.workers.of(WORKER).log_dropped.add(5);
+        pool.counters.of(WORKER).held.add(6);
         process.metrics_page();
+        pool.counters.of(WORKER).held.sub(5);
         listener.connections.add(1);
         let page = process.metrics_page();
 
@@ -480,6 +479,7 @@ mod tests {
             &page,
             r#"ringgate_pool_session_seconds_bucket{pool="app",le="2.5"} 1"#,
         );
+        assert_has(&page, r#"ringgate_pool_held{pool="app"} 1"#);
         assert_has(&page, r#"ringgate_relay_bytes_total{path="copy"} 9"#);
         assert_has(&page, "ringgate_access_log_dropped_total 5");
         assert_has(

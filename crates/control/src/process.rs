@@ -2,15 +2,17 @@
 //! one thread; it never blocks.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Instant, UNIX_EPOCH};
 
-use ringgate_config::Plan;
+use ringgate_config::{HttpRoute, Plan};
 use ringgate_engine::counters::PerWorker;
 use ringgate_engine::reason::Reason;
 use ringgate_engine::snapshot::{Listener, Pool, Server, Shared, Snapshot};
+use ringgate_gateway::counters::HttpCounters;
 
 use crate::About;
 use crate::endings::Endings;
@@ -116,6 +118,7 @@ impl Process {
 
     fn listeners(&self, facts: &Facts, snapshot: &Snapshot) -> Vec<status::Listener> {
         let planned = self.plan.listeners.iter();
+        let http: HashMap<&str, &HttpCounters> = facts.http().collect();
         planned
             .zip(&snapshot.listeners)
             .enumerate()
@@ -126,17 +129,40 @@ impl Process {
                     pool: self.plan.pool(route.pool).name.clone(),
                     passthrough: route.passthrough,
                 });
+                let http_routes = planned.http.iter().flat_map(|http| &http.routes);
                 status::Listener {
                     bind: binds.collect(),
                     pool: listener
                         .pool
                         .map_or("", |pool| &snapshot.pool(pool).name)
                         .to_owned(),
-                    routes: routes.collect(),
+                    routes: routes
+                        .chain(http_routes.flat_map(|route| self.http_routes(route)))
+                        .collect(),
+                    http: http
+                        .get(&*listener.name)
+                        .map(|counters| http_status(counters)),
                     ..listener_status(listener, facts.material().certificates(at))
                 }
             })
             .collect()
+    }
+
+    /// The parts of a route of HTTP: one for each pool that its requests are split over, and one that goes nowhere when
+    /// they are redirected.
+    fn http_routes(&self, route: &HttpRoute) -> Vec<status::Route> {
+        let part = |pool: &str| status::Route {
+            name: route.name.clone(),
+            pool: pool.to_owned(),
+            passthrough: false,
+        };
+        match route.pools.as_slice() {
+            [] => vec![part("")],
+            pools => pools
+                .iter()
+                .map(|(pool, _)| part(&self.plan.pool(*pool).name))
+                .collect(),
+        }
     }
 }
 
@@ -169,7 +195,26 @@ fn listener_status<'a>(
                 not_after: certificate.not_after,
             })
             .collect(),
+        http: None,
     }
+}
+
+fn http_status(counters: &HttpCounters) -> status::Http {
+    let mut http = status::Http {
+        routes: counters.routes() as u64,
+        ..status::Http::default()
+    };
+    for row in counters.requests() {
+        http.requests_total += row.count;
+        match row.status.map_or(0, |status| status / 100) {
+            2 => http.success += row.count,
+            3 => http.redirection += row.count,
+            4 => http.client_error += row.count,
+            5 => http.server_error += row.count,
+            _ => {}
+        }
+    }
+    http
 }
 
 fn pool_status(pool: &Pool, facts: &PoolFacts) -> status::Pool {
@@ -207,5 +252,71 @@ fn server_status(server: &Server, facts: &ServerFacts) -> status::Server {
             .sum(),
         received_bytes_total: counters.sum(|worker| &worker.received_bytes),
         sent_bytes_total: counters.sum(|worker| &worker.sent_bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use ringgate_config::{Http, HttpLimits, PoolIndex, Stages};
+    use ringgate_engine::counters::WorkerId;
+
+    use super::*;
+    use crate::testing::{plan, process, process_of};
+
+    #[test]
+    fn a_listener_that_speaks_http_says_what_became_of_its_requests() {
+        assert_eq!(process(&["127.0.0.1:1"]).status().listeners[0].http, None);
+        let mut plan = plan(&["127.0.0.1:1"]);
+        let route = |name: &str, pools: &[PoolIndex]| HttpRoute {
+            name: name.to_owned(),
+            sni: Vec::new(),
+            client: Vec::new(),
+            host: Vec::new(),
+            path: Vec::new(),
+            methods: Vec::new(),
+            headers: Vec::new(),
+            query: Vec::new(),
+            pools: pools.iter().map(|pool| (*pool, 1)).collect(),
+            rewrite: None,
+            stages: Stages::default(),
+        };
+        plan.listeners[0].http = Some(Http {
+            trusted_proxies: Vec::new(),
+            limits: HttpLimits {
+                header_bytes: 1,
+                fields: 1,
+                requests_per_connection: NonZeroU32::MIN,
+                streams: NonZeroU32::MIN,
+            },
+            stages: Stages::default(),
+            routes: vec![route("all", &[PoolIndex(0)]), route("away", &[])],
+        });
+        let process = process_of(plan).0;
+        for status in [101, 200, 204, 301, 404, 429, 429, 502, 999] {
+            let facts = process.facts.borrow();
+            let (_, counters) = facts.http().next().unwrap();
+            let worker = counters.of(WorkerId(0));
+            worker.request(1, "GET", status, Duration::ZERO);
+        }
+        let listener = &process.status().listeners[0];
+        let expected = status::Http {
+            routes: 2,
+            requests_total: 9,
+            success: 2,
+            redirection: 1,
+            client_error: 3,
+            server_error: 1,
+        };
+        assert_eq!(listener.http, Some(expected));
+        let routes = listener.routes.iter();
+        let routes: Vec<_> = routes.map(|route| (&*route.name, &*route.pool)).collect();
+        assert_eq!(routes, [("all", "app"), ("away", "")]);
+        let row =
+            r#"ringgate_http_requests_total{listener="web",route="all",method="GET",code="429"} 2"#;
+        let page = process.metrics_page();
+        assert!(page.lines().any(|line| line == row), "{page}");
     }
 }

@@ -103,6 +103,30 @@ pub struct Listener {
     /// What it shows to clients of TLS, the default one first; none where it does not end TLS.
     #[serde(default)]
     pub certificates: Vec<Certificate>,
+    /// What it knows of requests; absent when it does not speak HTTP.
+    #[serde(default)]
+    pub http: Option<Http>,
+}
+
+/// The requests of a listener that speaks HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Http {
+    /// How many routes it has.
+    pub routes: u64,
+    /// Answered since the start, by servers and by Ringgate itself.
+    pub requests_total: u64,
+    /// Those of them that succeeded.
+    #[serde(rename = "responses_2xx_total")]
+    pub success: u64,
+    /// Those that sent the client elsewhere.
+    #[serde(rename = "responses_3xx_total")]
+    pub redirection: u64,
+    /// Those that were the client's fault.
+    #[serde(rename = "responses_4xx_total")]
+    pub client_error: u64,
+    /// Those that were the server's fault or Ringgate's.
+    #[serde(rename = "responses_5xx_total")]
+    pub server_error: u64,
 }
 
 /// Sends some of a listener's connections to a pool.

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ringgate_config::{
     AccessLog, Address, Admin, Balance, Bind, ConnectionLimit, Health, HealthCheck, HealthPort, Io,
-    Limits, Listener, ListenerLimits, Log, LogFormat, LogLevel, Plan, Pool, PoolIndex, Server,
-    TimeoutOverrides, Timeouts, Workers,
+    Limits, Listener, ListenerLimits, Log, LogFormat, LogLevel, Plan, Pool, PoolIndex, Retry,
+    Server, TimeoutOverrides, Timeouts, Workers,
 };
 use ringgate_engine::snapshot::Shared;
 use ringgate_engine::worker::Message;
@@ -69,6 +69,7 @@ pub(crate) fn plan(servers: &[&str]) -> Plan {
             tls: None,
             limits: ListenerLimits::default(),
             timeouts,
+            http: None,
         }],
         pools: vec![Pool {
             name: "app".to_owned(),
@@ -85,6 +86,13 @@ pub(crate) fn plan(servers: &[&str]) -> Plan {
             timeouts: TimeoutOverrides::default(),
             tls: None,
             proxy_protocol: None,
+            http2: false,
+            retry: Retry {
+                attempts: 2,
+                budget_percent: 20,
+                statuses: Vec::new(),
+            },
+            hold: None,
         }],
     }
 }

@@ -66,14 +66,15 @@ pub(crate) async fn begin(
         });
         said.route = route.map(|route| route.name.clone());
         said.server_name = hello.server_name.map(String::into_boxed_str);
-        let Some(pool) = route.map(|route| route.pool).or(listener.pool) else {
+        let pool = route.map(|route| route.pool).or(listener.pool);
+        if pool.is_none() && listener.plugin.is_none() {
             if !listener.routes.ask_for_hello() {
                 return Err(Ending::ours(Reason::DeniedAddress));
             }
             tls::refuse_name(&client.stream);
             said.tls = Some(Encryption::Failed(Failure::NoName));
             return Err(Ending::ours(Reason::TlsNoName));
-        };
+        }
         match &listener.tls {
             Some(termination) if route.is_none_or(|route| !route.passthrough) => {
                 local.handshakes.set_max(snapshot.handshakes_max);
@@ -100,7 +101,9 @@ pub(crate) async fn begin(
             Some(_) => said.tls = Some(Encryption::PassedThrough),
             None => {}
         }
-        session.pool = Some(snapshot.pool(pool).clone());
+        // A plugin finds pools by itself, for each request one.
+        let pool = pool.filter(|_| listener.plugin.is_none());
+        session.pool = pool.map(|pool| snapshot.pool(pool).clone());
         Ok(())
     }
     .await;

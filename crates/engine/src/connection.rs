@@ -10,6 +10,7 @@ use ringgate_runtime::{Next, Race, Sleep, Stream, next_turn, now, race, spawn};
 
 use crate::begin::begin;
 use crate::dial::{Dialled, dial, picker};
+use crate::plugin::{Guest, Plugin};
 use crate::reason::{ClosedBy, Reason};
 use crate::relay::relay;
 use crate::session::{Ending, Session};
@@ -40,6 +41,12 @@ pub(crate) fn start(
             }
             None => Ok(()),
         };
+        if begun.is_ok()
+            && let Some(plugin) = session.listener.plugin.clone()
+        {
+            // Boxed, it takes no room in the connections that are relayed.
+            return Box::pin(serve(local, session, client, plugin)).await;
+        }
         let reached = match begun {
             Ok(()) => {
                 let reached = reach(&local, &session, &client);
@@ -65,12 +72,30 @@ pub(crate) fn start(
     });
 }
 
+/// Leaves a connection to a plugin until its end, or until the worker's word.
+async fn serve(local: Rc<Local>, session: Session, client: Wire, plugin: Arc<dyn Plugin>) {
+    let guest = Guest::new(local.clone(), session, client);
+    let served = match race(plugin.serve(guest.clone()), local.cut.heard()).await {
+        Race::First(served) => Some(served),
+        Race::Second(_) => None,
+    };
+    let ending = guest.ending(served);
+    let is_orderly = ending.reason == Reason::Done || served.is_some_and(|served| served.is_logged);
+    if !is_orderly {
+        guest.client().reset_on_close();
+    }
+    let session = guest.session();
+    note_end(&local, session, ending);
+    if served.is_some_and(|served| !served.is_logged)
+        && let Some(log) = &local.log
+    {
+        log.write(session, ending);
+    }
+    local.left();
+}
+
 /// Connects to a server.
-async fn reach<'a>(
-    local: &Local,
-    session: &'a Session,
-    client: &Wire,
-) -> Result<Dialled<'a>, Ending> {
+async fn reach(local: &Local, session: &Session, client: &Wire) -> Result<Dialled, Ending> {
     let next = match &client.tls {
         _ if session.has_heard() => Next::Data,
         Some(tls) if tls.has_said() => Next::Data,
@@ -117,13 +142,18 @@ async fn close(
             server.stream.reset();
         }
     }
-    session.count_end(ending);
-    local.counters().active.sub(1);
-    local.shared.connections.fetch_sub(1, Relaxed);
+    note_end(local, session, ending);
     if let Some(log) = &local.log {
         log.write(session, ending);
     }
     local.left();
+}
+
+/// Counts the end of a connection.
+fn note_end(local: &Local, session: &Session, ending: Ending) {
+    session.count_end(ending);
+    local.counters().active.sub(1);
+    local.shared.connections.fetch_sub(1, Relaxed);
 }
 
 /// Waits a while until a side has received what was sent to it: a reset would overtake it.

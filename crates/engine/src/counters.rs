@@ -44,17 +44,22 @@ pub struct PerWorker<T>(Box<[Padded<T>]>);
 
 /// Keeps neighbours off each other's cache line; two lines, since x86-64 prefetches in pairs.
 #[repr(align(128))]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Padded<T>(T);
 
 impl<T: Default> PerWorker<T> {
     /// Cells for `workers` workers.
     pub fn new(workers: usize) -> Self {
-        Self((0..workers).map(|_| Padded::default()).collect())
+        Self::with(workers, T::default)
     }
 }
 
 impl<T> PerWorker<T> {
+    /// Cells for `workers` workers, each made by `make`.
+    pub fn with(workers: usize, mut make: impl FnMut() -> T) -> Self {
+        Self((0..workers).map(|_| Padded(make())).collect())
+    }
+
     /// The cell of one worker.
     ///
     /// # Panics
@@ -114,8 +119,11 @@ impl PerReason {
 /// What one worker counts of one pool.
 #[derive(Debug, Default)]
 pub struct PoolCounters {
-    /// Further servers tried after a failed connect (`ringgate_pool_retries_total`).
+    /// Further servers tried, after a failed connect or for an idempotent request
+    /// (`ringgate_pool_retries_total`).
     pub retries: Count,
+    /// Clients and requests that wait now for a server to come up (`ringgate_pool_held`).
+    pub held: Count,
     /// Time to connect to a server, of successful connects (`ringgate_pool_connect_seconds`).
     pub connect: Histogram,
     /// Time from the connect to the server's first byte (`ringgate_pool_first_byte_seconds`).

@@ -4,11 +4,13 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use ringgate_balance::{Cursor, ServerId, Tried};
-use ringgate_config::{Address, ProxyVersion};
+use ringgate_config::{Address, ProxyVersion, Timeouts};
 use ringgate_runtime::{Next, SockAddr, Stream, now, timeout};
 
 use crate::counters::WorkerId;
@@ -16,45 +18,62 @@ use crate::proxy_protocol::{self, Addresses};
 use crate::reason::Reason;
 use crate::said::Said;
 use crate::session::{Client, Ending, Session};
-use crate::snapshot::Server;
+use crate::snapshot::{Pool, Server};
 use crate::tls::{self, Failure};
 use crate::wire::Wire;
 
-/// Further servers to try after a failed connect (the contract's `retry.attempts`).
-const RETRIES_MAX: usize = 2;
-
-/// A connected server and its place in the load count.
-pub(crate) struct Dialled<'a> {
+/// A connected server, counted as connected and as at work.
+pub(crate) struct Dialled {
     pub(crate) wire: Wire,
-    pub(crate) place: Place<'a>,
+    pub(crate) place: Place,
+    pub(crate) load: Load,
 }
 
-impl Dialled<'_> {
-    /// Leaves the place in the load count and keeps the connection, to be closed.
+impl Dialled {
+    /// Counts it no more and keeps the connection, to be closed.
     pub(crate) fn hang_up(self) -> Wire {
-        drop(self.place);
+        drop((self.place, self.load));
         self.wire
     }
 }
 
 /// A connection counted on a server.
-pub(crate) struct Place<'a> {
-    pub(crate) server: &'a Server,
+pub(crate) struct Place {
+    pub(crate) server: Arc<Server>,
     worker: WorkerId,
 }
 
-impl<'a> Place<'a> {
-    pub(crate) fn take(server: &'a Server, worker: WorkerId) -> Self {
-        server.active.fetch_add(1, Relaxed);
+impl Place {
+    pub(crate) fn take(server: &Arc<Server>, worker: WorkerId) -> Self {
         server.counters.of(worker).active.add(1);
-        Self { server, worker }
+        Self {
+            server: server.clone(),
+            worker,
+        }
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.server.active.fetch_sub(1, Relaxed);
         self.server.counters.of(self.worker).active.sub(1);
+    }
+}
+
+/// Something that a server works on, counted where servers are compared by their load.
+#[derive(Debug)]
+pub struct Load(Arc<Server>);
+
+impl Load {
+    /// One more, until it is dropped.
+    pub fn take(server: &Arc<Server>) -> Self {
+        server.active.fetch_add(1, Relaxed);
+        Self(server.clone())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Relaxed);
     }
 }
 
@@ -62,56 +81,34 @@ impl Drop for Place<'_> {
 ///
 /// # Errors
 /// The end of the connection, when no server took it.
-pub(crate) async fn dial<'a>(
-    session: &'a Session,
+pub(crate) async fn dial(
+    session: &Session,
     client: &Wire,
     next: Next,
     mut pick: impl FnMut(&Tried) -> Option<ServerId>,
-) -> Result<Dialled<'a>, Ending> {
-    let patience = session.timeouts().connect;
-    let counters = session.pool().counters.of(session.worker);
+) -> Result<Dialled, Ending> {
+    let pool = session.pool();
+    let timeouts = session.timeouts();
+    let counters = pool.counters.of(session.worker);
     let mut tried = Tried::new();
     let mut failure = Reason::NoServer;
-    while tried.len() <= RETRIES_MAX
+    while tried.len() <= usize::from(pool.retry.attempts)
         && let Some(id) = pick(&tried)
     {
         if !tried.is_empty() {
             session.retries.set(session.retries.get() + 1);
             counters.retries.add(1);
         }
-        let server = session.pool().server(id);
         session.server.set(Some(id));
-        let place = Place::take(server, session.worker);
-        let started = now();
-        // Addresses are long: boxed, none takes room in a connection that is relayed.
-        let connect = Box::pin(connect(&server.address, next));
-        match timeout(started + patience, connect).await {
-            Some(Ok(stream)) => {
-                let took = now().saturating_duration_since(started);
+        let place = Place::take(pool.server(id), session.worker);
+        let load = Load::take(pool.server(id));
+        match open(session, pool, id, &timeouts, client, next).await {
+            Ok((wire, took)) => {
                 session.connect.set(Some(took));
-                counters.connect.record(took);
-                let mut wire = Wire::plain(stream);
-                let greeted = match greets(session) {
-                    true => Box::pin(greet(session, id, client, &mut wire)).await,
-                    false => Ok(()),
-                };
-                match greeted {
-                    Ok(()) => {
-                        server.counters.of(session.worker).connections.add(1);
-                        return Ok(Dialled { wire, place });
-                    }
-                    Err(reason) => failure = reason,
-                }
+                return Ok(Dialled { wire, place, load });
             }
-            Some(Err(error)) => failure = reason_of(&error),
-            None => failure = Reason::ConnectTimeout,
+            Err(reason) => failure = reason,
         }
-        server
-            .counters
-            .of(session.worker)
-            .connect_errors
-            .of(failure)
-            .add(1);
         if matches!(failure, Reason::Overload | Reason::ClientReset) {
             // It is not the server's fault, and the next one would meet the same.
             break;
@@ -119,6 +116,45 @@ pub(crate) async fn dial<'a>(
         tried.push(id);
     }
     Err(Ending::ours(failure))
+}
+
+/// Connects to one server, tells it what it is to be told, and counts how that went; how long the connect
+/// took.
+///
+/// # Errors
+/// Why this server cannot be used.
+pub(crate) async fn open(
+    session: &Session,
+    pool: &Pool,
+    id: ServerId,
+    timeouts: &Timeouts,
+    client: &Wire,
+    next: Next,
+) -> Result<(Wire, Duration), Reason> {
+    let server = pool.server(id);
+    let started = now();
+    // Addresses are long: boxed, none takes room in a connection that is relayed.
+    let connect = Box::pin(connect(&server.address, next));
+    let opened = match timeout(started + timeouts.connect, connect).await {
+        Some(Ok(stream)) => {
+            let took = now().saturating_duration_since(started);
+            pool.counters.of(session.worker).connect.record(took);
+            let mut wire = Wire::plain(stream);
+            let greeted = match greets(pool) {
+                true => Box::pin(greet(session, pool, id, timeouts, client, &mut wire)).await,
+                false => Ok(()),
+            };
+            greeted.map(|()| (wire, took))
+        }
+        Some(Err(error)) => Err(reason_of(&error)),
+        None => Err(Reason::ConnectTimeout),
+    };
+    let counters = server.counters.of(session.worker);
+    match &opened {
+        Ok(_) => counters.connections.add(1),
+        Err(reason) => counters.connect_errors.of(*reason).add(1),
+    }
+    opened
 }
 
 /// Picks with a worker's cursor.
@@ -131,8 +167,7 @@ pub(crate) fn picker<'a>(
 }
 
 /// Whether servers are told something before the client's bytes.
-fn greets(session: &Session) -> bool {
-    let pool = session.pool();
+fn greets(pool: &Pool) -> bool {
     pool.proxy_protocol.is_some() || pool.tls.is_some()
 }
 
@@ -142,18 +177,19 @@ fn greets(session: &Session) -> bool {
 /// Why this server cannot be used.
 async fn greet(
     session: &Session,
+    pool: &Pool,
     server: ServerId,
+    timeouts: &Timeouts,
     client: &Wire,
     wire: &mut Wire,
 ) -> Result<(), Reason> {
-    let pool = session.pool();
     if let Some(version) = pool.proxy_protocol {
         let header = proxy_header(version, session, client).ok_or(Reason::ClientReset)?;
         let sent = wire.stream.send_all(&header).await;
         sent.map_err(|error| reason_of(&error))?;
     }
     if let Some(origination) = &pool.tls {
-        let deadline = now() + session.timeouts().handshake;
+        let deadline = now() + timeouts.handshake;
         let address = &pool.server(server).address;
         let handshake = tls::connect(origination, session.worker, server, &wire.stream, address);
         let handshake = timeout(deadline, handshake).await;

@@ -2,13 +2,14 @@
 //! to the writer in batches. It never waits: when the writer is behind, lines are dropped and
 //! counted.
 
+mod clock;
+
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use ringgate_config::LogFormat;
 use ringgate_runtime::{Sleep, now, race};
 
@@ -66,12 +67,15 @@ impl Log {
 
     /// Writes the line of a connection that has ended.
     pub(crate) fn write(&self, session: &Session, ending: Ending) {
+        self.line(|line| fields(session, ending, line));
+    }
+
+    /// Writes a line.
+    pub(crate) fn line(&self, fill: impl FnOnce(&mut Line<'_>)) {
         let mut text = self.text.borrow_mut();
-        match self.access.format {
-            LogFormat::Json => json(&mut text, session, ending),
-            LogFormat::Text => plain(&mut text, session, ending),
-        }
-        text.push('\n');
+        let mut line = Line::begin(&mut text, self.access.format);
+        fill(&mut line);
+        line.end();
         let full = text.len() >= BATCH_BYTES;
         drop(text);
         self.lines.set(self.lines.get() + 1);
@@ -116,105 +120,141 @@ impl Log {
 }
 
 /// The fields of contract §4 that a TCP connection has, in its order.
-fn fields(session: &Session, ending: Ending, mut field: impl FnMut(&str, Value<'_>)) {
-    field("time", Value::Time(Timestamp::now()));
-    field("listener", Value::Text(&session.listener.name));
+fn fields(session: &Session, ending: Ending, line: &mut Line<'_>) {
+    line.field("time", Value::Now);
+    line.field("listener", Value::Text(&session.listener.name));
     let said = session.said.as_deref();
     if let Some(route) = said.and_then(|said| said.route.as_ref()) {
-        field("route", Value::Text(route));
+        line.field("route", Value::Text(route));
     }
     if let Some(pool) = &session.pool {
-        field("pool", Value::Text(&pool.name));
+        line.field("pool", Value::Text(&pool.name));
         if let Some(server) = session.server.get() {
-            field("server", Value::Text(&pool.server(server).name));
+            line.field("server", Value::Text(&pool.server(server).name));
         }
     }
     if let Some(client) = &session.client {
-        field("client", Value::Shown(client));
+        line.field("client", Value::Shown(client));
     }
     if let Some(name) = said.and_then(|said| said.server_name.as_ref()) {
-        field("sni", Value::Text(name));
+        line.field("sni", Value::Text(name));
     }
     if let Some(tls) = said.and_then(|said| said.tls) {
-        field("tls", Value::Text(tls.word()));
+        line.field("tls", Value::Text(tls.word()));
     }
-    field("bytes_in", Value::Count(session.bytes_in.get()));
-    field("bytes_out", Value::Count(session.bytes_out.get()));
+    line.field("bytes_in", Value::Count(session.bytes_in.get()));
+    line.field("bytes_out", Value::Count(session.bytes_out.get()));
     if let Some(connect) = session.connect.get() {
-        field("connect_s", Value::Seconds(connect));
+        line.field("connect_s", Value::Seconds(connect));
     }
     if let Some(handshake) = said.and_then(|said| said.handshake) {
-        field("handshake_s", Value::Seconds(handshake));
+        line.field("handshake_s", Value::Seconds(handshake));
     }
     if let Some(first_byte) = session.first_byte.get() {
-        field("first_byte_s", Value::Seconds(first_byte));
+        line.field("first_byte_s", Value::Seconds(first_byte));
     }
-    field(
+    line.field(
         "duration_s",
         Value::Seconds(now().saturating_duration_since(session.accepted)),
     );
-    field("retries", Value::Count(u64::from(session.retries.get())));
-    field("closed_by", Value::Text(ending.by.word()));
-    field("reason", Value::Text(ending.reason.word()));
+    line.field("retries", Value::Count(u64::from(session.retries.get())));
+    line.field("closed_by", Value::Text(ending.by.word()));
+    line.field("reason", Value::Text(ending.reason.word()));
     let subject = said.and_then(|said| said.subject.as_ref());
     if let Some(consumer) = subject.and_then(|subject| subject.name.as_ref()) {
-        field("consumer", Value::Text(consumer));
+        line.field("consumer", Value::Text(consumer));
     }
     if let Some(failure) = session.server_tls.get() {
-        field("server_tls", Value::Text(failure.word()));
+        line.field("server_tls", Value::Text(failure.word()));
     }
 }
 
-enum Value<'a> {
+/// A line of the access log while it is written.
+pub struct Line<'a> {
+    text: &'a mut String,
+    format: LogFormat,
+    begins: bool,
+}
+
+/// The value of a field of the access log.
+pub enum Value<'a> {
+    /// A text that may hold anything.
     Text(&'a str),
     /// Shown without any character that would need an escape.
     Shown(&'a dyn std::fmt::Display),
+    /// A number.
     Count(u64),
+    /// Seconds with microseconds.
     Seconds(Duration),
-    Time(Timestamp),
+    /// This moment.
+    Now,
 }
 
-fn json(line: &mut String, session: &Session, ending: Ending) {
-    let mut before = '{';
-    fields(session, ending, |name, value| {
-        line.push(std::mem::replace(&mut before, ','));
-        let _ = write!(line, "\"{name}\":");
-        match value {
-            Value::Text(text) => quote(line, text),
-            Value::Shown(shown) => drop(write!(line, "\"{shown}\"")),
-            Value::Time(time) => drop(write!(line, "\"{time:.3}\"")),
-            Value::Count(count) => line.push_str(itoa::Buffer::new().format(count)),
-            Value::Seconds(seconds) => push_seconds(line, seconds),
+impl<'a> Line<'a> {
+    fn begin(text: &'a mut String, format: LogFormat) -> Self {
+        Self {
+            text,
+            format,
+            begins: true,
         }
-    });
-    line.push('}');
-}
+    }
 
-fn plain(line: &mut String, session: &Session, ending: Ending) {
-    let mut separator = "";
-    fields(session, ending, |name, value| {
-        line.push_str(std::mem::replace(&mut separator, " "));
-        let _ = write!(line, "{name}=");
-        match value {
-            Value::Text(text)
-                if text
-                    .bytes()
-                    .all(|byte| byte.is_ascii_graphic() && byte != b'"') =>
-            {
-                line.push_str(text);
+    /// Adds a field; its name needs no escape.
+    pub fn field(&mut self, name: &str, value: Value<'_>) {
+        let begins = std::mem::replace(&mut self.begins, false);
+        match self.format {
+            LogFormat::Json => {
+                self.text.push_str(if begins { "{\"" } else { ",\"" });
+                self.text.push_str(name);
+                self.text.push_str("\":");
             }
-            Value::Text(text) => quote(line, text),
-            Value::Shown(shown) => drop(write!(line, "{shown}")),
-            Value::Time(time) => drop(write!(line, "{time:.3}")),
-            Value::Count(count) => line.push_str(itoa::Buffer::new().format(count)),
-            Value::Seconds(seconds) => push_seconds(line, seconds),
+            LogFormat::Text => {
+                self.text.push_str(if begins { "" } else { " " });
+                self.text.push_str(name);
+                self.text.push('=');
+            }
         }
-    });
+        self.value(value);
+    }
+
+    fn value(&mut self, value: Value<'_>) {
+        let is_json = self.format == LogFormat::Json;
+        let quotes = if is_json { "\"" } else { "" };
+        match value {
+            Value::Text(text) if !is_json && is_one_word(text) => self.text.push_str(text),
+            Value::Text(text) => quote(self.text, text),
+            Value::Shown(shown) => drop(write!(self.text, "{quotes}{shown}{quotes}")),
+            Value::Now => {
+                self.text.push_str(quotes);
+                clock::push_now(self.text);
+                self.text.push_str(quotes);
+            }
+            Value::Count(count) => self.text.push_str(itoa::Buffer::new().format(count)),
+            Value::Seconds(seconds) => push_seconds(self.text, seconds),
+        }
+    }
+
+    fn end(self) {
+        if self.format == LogFormat::Json {
+            self.text.push('}');
+        }
+        self.text.push('\n');
+    }
+}
+
+fn is_one_word(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'"')
 }
 
 /// A JSON string (RFC 8259 §7). Everything but printable ASCII is escaped or kept as UTF-8.
 fn quote(line: &mut String, text: &str) {
     line.push('"');
+    if text.bytes().all(is_plain) {
+        line.push_str(text);
+        line.push('"');
+        return;
+    }
     for character in text.chars() {
         match character {
             '"' | '\\' => line.extend(['\\', character]),
@@ -225,14 +265,22 @@ fn quote(line: &mut String, text: &str) {
     line.push('"');
 }
 
+/// Whether a byte of a string stands for itself.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+}
+
 /// Seconds with microseconds.
 fn push_seconds(line: &mut String, duration: Duration) {
-    let _ = write!(
-        line,
-        "{}.{:06}",
-        duration.as_secs(),
-        duration.subsec_micros()
-    );
+    line.push_str(itoa::Buffer::new().format(duration.as_secs()));
+    line.push('.');
+    let mut micros = duration.subsec_micros();
+    let mut digits = [b'0'; 6];
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (micros % 10) as u8;
+        micros /= 10;
+    }
+    line.extend(digits.map(char::from));
 }
 
 #[cfg(test)]

@@ -4,7 +4,11 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// So many in each period, the whole period's worth at once after a quiet time.
+/// Longer is forever: 146 years. Four of them fit into 64 bits, so that no sum of a moment, an
+/// interval and what may come ahead overflows.
+const LONGEST_NS: u64 = u64::MAX / 4;
+
+/// So many in each period, and some of them at once after a quiet time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// From one to the next when they come evenly.
@@ -14,21 +18,43 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `count` per `period`.
+    /// `count` per `period`; the whole period's worth may come at once.
     pub fn new(count: NonZeroU32, period: Duration) -> Self {
+        Self::with_burst(count, period, count)
+    }
+
+    /// `count` per `period`; `burst` may come at once.
+    pub fn with_burst(count: NonZeroU32, period: Duration, burst: NonZeroU32) -> Self {
         let period_ns = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
         let interval_ns = period_ns.div_ceil(u64::from(count.get()));
+        let interval_ns = interval_ns.clamp(1, LONGEST_NS);
+        let ahead_ns = interval_ns.saturating_mul(u64::from(burst.get()) - 1);
         Self {
             interval_ns,
-            ahead_max_ns: interval_ns.saturating_mul(u64::from(count.get()) - 1),
+            ahead_max_ns: ahead_ns.min(LONGEST_NS),
         }
     }
 
     /// Whether one may happen at `now_ns` when the next is due at `due_ns` (0 at first): then when
-    /// the one after it is due.
-    pub(crate) fn admit(&self, due_ns: u64, now_ns: u64) -> Option<u64> {
+    /// the one after it is due, which is later.
+    pub fn admit(&self, due_ns: u64, now_ns: u64) -> Option<u64> {
         let in_time = due_ns.saturating_sub(now_ns) <= self.ahead_max_ns;
         in_time.then(|| due_ns.max(now_ns).saturating_add(self.interval_ns))
+    }
+
+    /// How many may happen at once at `now_ns`.
+    pub fn left(&self, due_ns: u64, now_ns: u64) -> u64 {
+        let ahead_ns = due_ns.saturating_sub(now_ns);
+        (self.ahead_max_ns + self.interval_ns).saturating_sub(ahead_ns) / self.interval_ns
+    }
+
+    /// Nanoseconds from `now_ns` until one more than [`Rate::left`] may happen at once; 0 when never
+    /// more can.
+    pub fn until_more_ns(&self, due_ns: u64, now_ns: u64) -> u64 {
+        let more_ns = self.left(due_ns, now_ns) * self.interval_ns;
+        self.ahead_max_ns
+            .checked_sub(more_ns)
+            .map_or(0, |ahead_ns| due_ns.saturating_sub(now_ns) - ahead_ns)
     }
 }
 
@@ -78,6 +104,66 @@ mod tests {
                 "{count}/{seconds}s: {seen} of {expected}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_left_and_when_more_comes_is_what_is_admitted() {
+        for seed in 0..100 {
+            let mut random = Random::new(seed);
+            let burst = 1 + random.below(20) as u32;
+            let rate = Rate::with_burst(
+                (1 + random.below(20) as u32).try_into().unwrap(),
+                Duration::from_secs(1),
+                burst.try_into().unwrap(),
+            );
+            let (mut now, mut due) = (SECOND_NS, 0);
+            assert_eq!(rate.left(due, now), u64::from(burst));
+            assert_eq!(rate.until_more_ns(due, now), 0);
+            for _ in 0..500 {
+                now += random.below(SECOND_NS / 10);
+                due = rate.admit(due, now).unwrap_or(due);
+                let left = rate.left(due, now);
+                let at_once = |now| {
+                    let mut due = due;
+                    let admit = || rate.admit(due, now).map(|next| due = next);
+                    std::iter::repeat_with(admit)
+                        .map_while(|admitted| admitted)
+                        .count() as u64
+                };
+                let more = now + rate.until_more_ns(due, now);
+                assert_eq!(at_once(now), left, "seed {seed}");
+                assert_eq!(at_once(more - 1), left, "seed {seed}");
+                assert_eq!(at_once(more), left + 1, "seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_rate_is_too_extreme() {
+        let forever = Duration::from_secs(u64::MAX);
+        for (count, period) in [
+            (1, forever),
+            (u32::MAX, forever),
+            (u32::MAX, Duration::from_nanos(1)),
+            (1, Duration::ZERO),
+        ] {
+            for burst in [1, 2, u32::MAX] {
+                let rate =
+                    Rate::with_burst(count.try_into().unwrap(), period, burst.try_into().unwrap());
+                for now in [0, 1, SECOND_NS, u64::MAX / 4] {
+                    let next = rate.admit(0, now).unwrap();
+                    assert!(next > now);
+                    assert!(rate.left(next, now) < u64::from(burst));
+                    for now in [0, now, u64::MAX] {
+                        let more = rate.until_more_ns(next, now);
+                        assert!(more <= next, "{rate:?}");
+                    }
+                }
+            }
+        }
+        let once = Rate::new(NonZeroU32::MIN, forever);
+        let next = once.admit(0, SECOND_NS).unwrap();
+        assert_eq!(once.admit(next, 3600 * SECOND_NS), None);
     }
 
     #[test]

@@ -43,13 +43,35 @@ pub enum Reason {
     Drained,
     /// The process was told to stop at once.
     Shutdown,
+    /// The client took too long for the head of a request, or for its body.
+    HeaderTimeout,
+    /// The server did not begin its answer within the response timeout.
+    ResponseTimeout,
+    /// No server came up while the client was kept waiting.
+    HoldTimeout,
+    /// As many clients are kept waiting as may be.
+    HoldFull,
+    /// The client does not keep to HTTP, or asks for what nobody may.
+    BadRequest,
+    /// The request is larger than it may be.
+    TooLarge,
+    /// The client has not shown who it is.
+    Unauthorized,
+    /// The consumer does not have the scopes that it needs.
+    Forbidden,
+    /// The client makes requests faster than it may.
+    RateLimited,
+    /// No route matches the request, and its listener has no pool.
+    NoRoute,
+    /// The server does not keep to HTTP, or broke its answer off.
+    BadResponse,
     /// The process ran out of descriptors, of memory or of room to know clients for the connection.
     Overload,
 }
 
 impl Reason {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 31] = [
         Self::Done,
         Self::ClientReset,
         Self::ServerReset,
@@ -69,6 +91,17 @@ impl Reason {
         Self::TlsNoName,
         Self::Drained,
         Self::Shutdown,
+        Self::HeaderTimeout,
+        Self::ResponseTimeout,
+        Self::HoldTimeout,
+        Self::HoldFull,
+        Self::BadRequest,
+        Self::TooLarge,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::RateLimited,
+        Self::NoRoute,
+        Self::BadResponse,
         Self::Overload,
     ];
 
@@ -94,6 +127,17 @@ impl Reason {
             Self::TlsNoName => "tls_no_name",
             Self::Drained => "drained",
             Self::Shutdown => "shutdown",
+            Self::HeaderTimeout => "header_timeout",
+            Self::ResponseTimeout => "response_timeout",
+            Self::HoldTimeout => "hold_timeout",
+            Self::HoldFull => "hold_full",
+            Self::BadRequest => "bad_request",
+            Self::TooLarge => "too_large",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::RateLimited => "rate_limited",
+            Self::NoRoute => "no_route",
+            Self::BadResponse => "bad_response",
             Self::Overload => "overload",
         }
     }

@@ -154,7 +154,7 @@ mod tests {
 
     use ringgate_balance::ServerId;
 
-    use crate::dial::{Dialled, Place};
+    use crate::dial::{Dialled, Load, Place};
     use crate::session::Session;
     use crate::snapshot::{ListenerId, Shared, testing};
     use crate::wire::Wire;
@@ -186,10 +186,11 @@ mod tests {
             let session = Session::new(testing::WORKER, &snapshot, ListenerId(0), None);
             let shared = Shared::new(1);
             let worker = shared.workers.of(testing::WORKER);
-            let place = Place::take(session.pool().server(ServerId(0)), testing::WORKER);
+            let server = session.pool().server(ServerId(0));
             let dialled = Dialled {
                 wire: Wire::plain(server_end),
-                place,
+                place: Place::take(server, testing::WORKER),
+                load: Load::take(server),
             };
             let client = Wire::plain(client_end);
             relay(&Movement::new(&session, &client, &dialled, worker)).await;

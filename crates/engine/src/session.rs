@@ -124,12 +124,33 @@ impl Session {
         client: Option<Client>,
     ) -> Self {
         let listener = snapshot.listener(listener).clone();
+        let pool = listener.pool.filter(|_| listener.plugin.is_none());
         Self {
             worker,
-            pool: listener.pool.map(|pool| snapshot.pool(pool).clone()),
+            pool: pool.map(|pool| snapshot.pool(pool).clone()),
             said: None,
             listener,
             client,
+            admitted: Admitted::default(),
+            accepted: now(),
+            server: Cell::new(None),
+            connect: Cell::new(None),
+            first_byte: Cell::new(None),
+            server_tls: Cell::new(None),
+            retries: Cell::new(0),
+            bytes_in: Cell::new(0),
+            bytes_out: Cell::new(0),
+        }
+    }
+
+    /// What a plugin relays of a connection, to a pool.
+    pub(crate) fn relayed(whole: &Self, pool: Arc<Pool>) -> Self {
+        Self {
+            worker: whole.worker,
+            listener: whole.listener.clone(),
+            pool: Some(pool),
+            said: None,
+            client: whole.client,
             admitted: Admitted::default(),
             accepted: now(),
             server: Cell::new(None),

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
 /// A word of type `T` that has been said or not.
-pub(crate) struct Signal<T> {
+pub struct Signal<T> {
     said: Cell<Option<T>>,
     waiting: RefCell<Waiting>,
 }
@@ -34,7 +34,7 @@ impl<T> Default for Signal<T> {
 
 impl<T: Copy> Signal<T> {
     /// Says it; what was said first stays.
-    pub(crate) fn say(&self, word: T) {
+    pub fn say(&self, word: T) {
         if self.said.get().is_some() {
             return;
         }
@@ -47,12 +47,12 @@ impl<T: Copy> Signal<T> {
     }
 
     /// What was said.
-    pub(crate) fn said(&self) -> Option<T> {
+    pub fn said(&self) -> Option<T> {
         self.said.get()
     }
 
     /// Waits until it is said.
-    pub(crate) fn heard(&self) -> impl Future<Output = T> {
+    pub fn heard(&self) -> impl Future<Output = T> {
         let seat = Seat {
             signal: self,
             index: self.waiting.borrow_mut().take(),

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use ringgate_balance::{Loads, PoolId, ServerId, Table};
-use ringgate_config::{Address, ProxyVersion, TimeoutOverrides, Timeouts};
+use ringgate_config::{Address, Hold, ProxyVersion, Retry, TimeoutOverrides, Timeouts};
 
 use ringgate_runtime::Sender;
 
@@ -18,6 +18,7 @@ use crate::bandwidth::Bandwidth;
 use crate::counters::{
     ListenerCounters, PerWorker, PoolCounters, ServerCounters, WorkerCounters, WorkerId,
 };
+use crate::plugin::Plugin;
 use crate::reason::Reason;
 use crate::routes::Routes;
 use crate::tls::{Origination, Termination};
@@ -57,6 +58,7 @@ impl Snapshot {
         let listener = self.listener(listener);
         let told = |pool| self.pool(pool).proxy_protocol.is_some();
         listener.expects_a_beginning()
+            || listener.plugin.is_some()
             || listener.admission.asks_for_addresses()
             || listener.pool.is_some_and(told)
     }
@@ -80,6 +82,8 @@ pub struct Listener {
     pub trusted: Option<AccessList>,
     /// How it ends TLS; `None` when it does not.
     pub tls: Option<Arc<Termination>>,
+    /// Who serves its connections; `None` when they are relayed as they are.
+    pub plugin: Option<Arc<dyn Plugin>>,
     /// The process's timeouts, overlaid with the listener's.
     pub timeouts: Timeouts,
     /// Who may connect, and how often.
@@ -115,6 +119,14 @@ pub struct Pool {
     pub tls: Option<Arc<Origination>>,
     /// The PROXY header that its servers get.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// How often something is tried on another server.
+    pub retry: Retry,
+    /// Whether clients are kept waiting while no server is up, where that can be done.
+    pub hold: Option<Hold>,
+    /// Clients kept waiting now, over all workers.
+    pub held: Arc<AtomicU32>,
+    /// Its servers speak HTTP/2.
+    pub http2: bool,
     /// What each worker counts of it.
     pub counters: Arc<PerWorker<PoolCounters>>,
 }
@@ -224,6 +236,14 @@ pub(crate) mod testing {
             timeouts: TimeoutOverrides::default(),
             tls: None,
             proxy_protocol: None,
+            retry: Retry {
+                attempts: 2,
+                budget_percent: 20,
+                statuses: Vec::new(),
+            },
+            hold: None,
+            held: Arc::default(),
+            http2: false,
             counters: Arc::new(PerWorker::new(1)),
         };
         let listener = Listener {
@@ -232,6 +252,7 @@ pub(crate) mod testing {
             routes: Routes::default(),
             trusted: None,
             tls: None,
+            plugin: None,
             timeouts: Timeouts {
                 connect: second,
                 handshake: second,

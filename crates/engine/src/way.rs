@@ -117,7 +117,7 @@ impl<'a> Movement<'a> {
     pub(crate) fn new(
         session: &'a Session,
         client: &'a Wire,
-        server: &'a Dialled<'_>,
+        server: &'a Dialled,
         worker: &'a WorkerCounters,
     ) -> Self {
         let connected = now();

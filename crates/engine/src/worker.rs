@@ -1,7 +1,9 @@
 //! One worker: a thread, its runtime, and the connections it accepted. Started and told to drain or
 //! stop from outside; never shares a connection with another worker.
 
+use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -255,6 +257,7 @@ fn prepare(start: Start) -> io::Result<(Rc<Local>, Sender<Order>, Inbox<Order>)>
         share: Share::new(start.id),
         cursors: RefCell::default(),
         handshakes: Handshakes::default(),
+        shelves: RefCell::default(),
         log,
         drain: start.drain,
         draining: Signal::default(),
@@ -317,6 +320,8 @@ pub(crate) struct Local {
     /// Indexed by pool; a pool's place is made when it is first used.
     cursors: RefCell<Vec<Rc<RefCell<Cursor>>>>,
     pub(crate) handshakes: Handshakes,
+    /// What plugins keep here, by its type.
+    pub(crate) shelves: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
     pub(crate) log: Option<Log>,
     drain: Duration,
     /// Said when no more connections shall be accepted.

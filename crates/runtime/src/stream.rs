@@ -287,6 +287,11 @@ impl Stream {
 
     /// Closes with a reset, so that the peer cannot take the end for an orderly one.
     pub fn reset(self) {
+        self.reset_on_close();
+    }
+
+    /// Lets the close that comes be a reset.
+    pub fn reset_on_close(&self) {
         self.core.state.borrow_mut().reset_on_close(self.id);
     }
 

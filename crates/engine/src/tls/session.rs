@@ -42,6 +42,15 @@ pub(crate) enum Flaw {
     Gone,
 }
 
+impl From<Flaw> for io::Error {
+    fn from(flaw: Flaw) -> Self {
+        match flaw {
+            Flaw::Tls(error) => Self::new(io::ErrorKind::InvalidData, error),
+            Flaw::Gone => io::ErrorKind::UnexpectedEof.into(),
+        }
+    }
+}
+
 /// What the peer has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spoken {
@@ -175,11 +184,21 @@ impl Tls {
     /// # Errors
     /// How receiving ends, if not in order.
     pub(crate) async fn hear(&self, stream: &Stream) -> Result<Spoken, Flaw> {
+        poll_fn(|context| self.poll_hear(stream, context)).await
+    }
+
+    /// As [`Tls::hear`], for a caller that polls.
+    pub(crate) fn poll_hear(
+        &self,
+        stream: &Stream,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Spoken, Flaw>> {
         loop {
             if let Some(said) = self.look(said) {
-                return Ok(said);
+                return Poll::Ready(Ok(said));
             }
-            self.arrive(stream).await.map_err(|_| Flaw::Gone)?;
+            let arrived = ready!(self.arrived.borrow_mut().poll(stream, context));
+            arrived.map_err(|_| Flaw::Gone)?;
             self.step(stream)?;
         }
     }
@@ -243,7 +262,7 @@ impl Tls {
     }
 
     /// Sends as many records as there is room for; whether none is left.
-    fn write(&self, stream: &Stream) -> io::Result<bool> {
+    pub(crate) fn write(&self, stream: &Stream) -> io::Result<bool> {
         let connection = &mut *self.connection.borrow_mut();
         let mut socket = Socket(stream);
         while connection.wants_write() {
@@ -261,10 +280,19 @@ impl Tls {
     /// # Errors
     /// Those of send(2).
     pub(crate) async fn flush(&self, stream: &Stream) -> io::Result<()> {
+        poll_fn(|context| self.poll_flush(stream, context)).await
+    }
+
+    /// As [`Tls::flush`], for a caller that polls.
+    pub(crate) fn poll_flush(
+        &self,
+        stream: &Stream,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while !self.write(stream)? {
-            stream.writable().await?;
+            ready!(stream.poll_writable(context))?;
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use ringgate_control::client;
-use ringgate_control::status::{Certificate, Listener, Pool, Server, Status as Report, Worker};
+use ringgate_control::status::{
+    Certificate, Http, Listener, Pool, Server, Status as Report, Worker,
+};
 
 use crate::cli::status::figure::{bytes, span};
 use crate::cli::status::table::{Column, Table};
@@ -85,6 +87,7 @@ fn render(report: &Report, now: Duration) -> String {
     [
         head,
         listeners(&report.listeners),
+        http(&report.listeners),
         certificates(&report.listeners, now),
         pools(&report.pools),
         servers(&report.pools, now),
@@ -113,6 +116,38 @@ fn listeners(listeners: &[Listener]) -> String {
             listener.connections_active.to_string(),
             listener.connections_total.to_string(),
             listener.rejected_total.to_string(),
+        ]);
+    }
+    table.to_string()
+}
+
+/// Nothing when no listener speaks HTTP.
+fn http(listeners: &[Listener]) -> String {
+    let speaking: Vec<(&Listener, &Http)> = listeners
+        .iter()
+        .filter_map(|listener| Some((listener, listener.http.as_ref()?)))
+        .collect();
+    if speaking.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[
+        Column::text("HTTP"),
+        Column::number("ROUTES"),
+        Column::number("REQUESTS"),
+        Column::number("2XX"),
+        Column::number("3XX"),
+        Column::number("4XX"),
+        Column::number("5XX"),
+    ]);
+    for (listener, http) in speaking {
+        table.row([
+            listener.name.clone(),
+            http.routes.to_string(),
+            http.requests_total.to_string(),
+            http.success.to_string(),
+            http.redirection.to_string(),
+            http.client_error.to_string(),
+            http.server_error.to_string(),
         ]);
     }
     table.to_string()

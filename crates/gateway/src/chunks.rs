@@ -1,0 +1,249 @@
+//! The chunked transfer coding (RFC 9112 §7.1), read strictly: sizes of plain hexadecimal digits, no extensions, every
+//! line ended by CR LF. It looks at bytes that have arrived and never waits.
+
+use crate::fields::{Fields, Known};
+use crate::head::{is_token_byte, is_value_byte};
+
+/// Digits of a chunk's size: so many hold 2⁶⁰, more than any body.
+const DIGITS_MAX: u8 = 15;
+
+/// Bytes of the trailer section.
+const TRAILER_BYTES_MAX: usize = 8 * 1024;
+
+/// Fields of the trailer section.
+const TRAILERS_MAX: usize = 64;
+
+/// How far a body has been read.
+#[derive(Debug, Default)]
+pub struct Chunks {
+    state: State,
+    /// Bytes of the trailer section that is not complete.
+    gathered: Vec<u8>,
+    /// The fields after the last chunk.
+    pub trailers: Fields,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Size { size: u64, digits: u8 },
+    SizeEnd { size: u64 },
+    Data { left: u64 },
+    DataEnd,
+    DataEndLf,
+    Trailers,
+    Done,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Size { size: 0, digits: 0 }
+    }
+}
+
+/// What stands next in the bytes of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// After `skip` bytes of framing come `data` bytes of the body.
+    Data {
+        /// To be passed over.
+        skip: usize,
+        /// To be taken with [`Chunks::took`].
+        data: usize,
+    },
+    /// All bytes are framing, and more are needed.
+    More,
+    /// The body ends after `skip` bytes.
+    End {
+        /// To be passed over.
+        skip: usize,
+    },
+}
+
+/// The body is not coded as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken(pub &'static str);
+
+impl Chunks {
+    /// Whether the end has been read.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Looks at the next bytes. What it tells to pass over is not given to it again.
+    ///
+    /// # Errors
+    /// When they break the coding.
+    pub fn step(&mut self, bytes: &[u8]) -> Result<Step, Broken> {
+        for (at, byte) in bytes.iter().copied().enumerate() {
+            self.state = match self.state {
+                State::Data { left } => {
+                    let rest = bytes.len() - at;
+                    let data = usize::try_from(left).unwrap_or(rest).min(rest);
+                    return Ok(Step::Data { skip: at, data });
+                }
+                State::Done => return Ok(Step::End { skip: at }),
+                State::Size { size, digits } => size_digit(size, digits, byte)?,
+                State::SizeEnd { size } => match (byte, size) {
+                    (b'\n', 0) => State::Trailers,
+                    (b'\n', left) => State::Data { left },
+                    _ => return Err(Broken("the size of a chunk does not end with CR LF")),
+                },
+                State::DataEnd if byte == b'\r' => State::DataEndLf,
+                State::DataEndLf if byte == b'\n' => State::default(),
+                State::DataEnd | State::DataEndLf => {
+                    return Err(Broken("a chunk is longer than its size"));
+                }
+                State::Trailers => self.trailer_byte(byte)?,
+            };
+        }
+        Ok(match self.state {
+            State::Done => Step::End { skip: bytes.len() },
+            _ => Step::More,
+        })
+    }
+
+    /// Notes that so many of the bytes of data were taken.
+    pub fn took(&mut self, bytes: usize) {
+        if let State::Data { left } = self.state {
+            self.state = match left.saturating_sub(bytes as u64) {
+                0 => State::DataEnd,
+                left => State::Data { left },
+            };
+        }
+    }
+
+    fn trailer_byte(&mut self, byte: u8) -> Result<State, Broken> {
+        if self.gathered.len() == TRAILER_BYTES_MAX {
+            return Err(Broken("the trailers are too long"));
+        }
+        self.gathered.push(byte);
+        if byte != b'\n' {
+            return Ok(State::Trailers);
+        }
+        let [line @ .., b'\r', b'\n'] = self.gathered.as_slice() else {
+            return Err(Broken("a line of the trailers does not end with CR LF"));
+        };
+        if line.is_empty() {
+            self.gathered = Vec::new();
+            return Ok(State::Done);
+        }
+        let Some((name, value)) = trailer(line) else {
+            return Err(Broken("a trailer is malformed"));
+        };
+        self.trailers.push(name, value);
+        if self.trailers.len() > TRAILERS_MAX {
+            return Err(Broken("there are too many trailers"));
+        }
+        self.gathered.clear();
+        Ok(State::Trailers)
+    }
+}
+
+fn size_digit(size: u64, digits: u8, byte: u8) -> Result<State, Broken> {
+    let digit = match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        b'A'..=b'F' => byte - b'A' + 10,
+        b'\r' if digits > 0 => return Ok(State::SizeEnd { size }),
+        b';' => return Err(Broken("chunk extensions are not taken")),
+        _ => return Err(Broken("the size of a chunk is malformed")),
+    };
+    if digits == DIGITS_MAX {
+        return Err(Broken("the size of a chunk is too long"));
+    }
+    Ok(State::Size {
+        size: size << 4 | u64::from(digit),
+        digits: digits + 1,
+    })
+}
+
+fn trailer(line: &[u8]) -> Option<(&str, &[u8])> {
+    let colon = memchr::memchr(b':', line)?;
+    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    let is_good = !name.is_empty()
+        && name.iter().all(is_token_byte)
+        && value.iter().all(|byte| is_value_byte(*byte));
+    let name = std::str::from_utf8(name).ok()?;
+    is_good.then_some((name, value))
+}
+
+/// Whether a field may not stand behind a body, because it frames, routes, authenticates or speaks for us
+/// (RFC 9110 §6.5.1).
+pub fn is_forbidden_trailer(known: Known, name: &str) -> bool {
+    known != Known::Other && known != Known::Date
+        || name.starts_with("x-forwarded-")
+        || matches!(
+            name,
+            "content-encoding"
+                | "content-range"
+                | "content-type"
+                | "set-cookie"
+                | "cache-control"
+                | "max-forwards"
+                | "range"
+                | "x-real-ip"
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The body that the bytes hold when they come in pieces of that size, and how many were used.
+    fn read(bytes: &[u8], piece: usize) -> Result<(Vec<u8>, usize), Broken> {
+        let mut chunks = Chunks::default();
+        let (mut body, mut used, mut there) = (Vec::new(), 0, 0);
+        loop {
+            match chunks.step(&bytes[used..there])? {
+                Step::Data { skip, data } => {
+                    used += skip;
+                    body.extend_from_slice(&bytes[used..used + data]);
+                    used += data;
+                    chunks.took(data);
+                }
+                Step::End { skip } => return Ok((body, used + skip)),
+                Step::More => {
+                    used = there;
+                    assert!(there < bytes.len(), "the bytes hold a whole body");
+                    there = bytes.len().min(there + piece);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_is_the_same_however_its_bytes_come() {
+        let bytes = b"5\r\nhello\r\n1\r\n \r\n0000a\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\nGET";
+        for piece in 1..=bytes.len() {
+            let (body, used) = read(bytes, piece).unwrap();
+            assert_eq!(body, b"hello 0123456789", "{piece}");
+            assert_eq!(&bytes[used..], b"GET", "{piece}");
+        }
+    }
+
+    #[test]
+    fn what_others_might_read_differently_is_broken() {
+        for bytes in [
+            &b"+5\r\nhello\r\n0\r\n\r\n"[..],
+            b"0x5\r\nhello\r\n0\r\n\r\n",
+            b" 5\r\nhello\r\n0\r\n\r\n",
+            b"5 \r\nhello\r\n0\r\n\r\n",
+            b"5\nhello\r\n0\r\n\r\n",
+            b"5;a=b\r\nhello\r\n0\r\n\r\n",
+            b"5\r\nhello0\r\n\r\n",
+            b"5\r\nhello\n0\r\n\r\n",
+            b"5\r\nhelloo\r\n0\r\n\r\n",
+            b"\r\n",
+            b"-1\r\n",
+            b"1000000000000000\r\n",
+            b"0\r\nX\r\n\r\n",
+            b"0\r\n X: 1\r\n\r\n",
+            b"0\r\nX: 1\n\r\n",
+            b"0\r\nX: \x00\r\n\r\n",
+        ] {
+            let shown = String::from_utf8_lossy(bytes);
+            assert!(read(bytes, 1).is_err(), "{shown:?}");
+            assert!(read(bytes, bytes.len()).is_err(), "{shown:?}");
+        }
+    }
+}

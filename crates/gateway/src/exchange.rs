@@ -1,0 +1,373 @@
+//! One request and its answer over one connection to a server: the request's body goes up while the answer comes down,
+//! so that a server may answer before it has read everything. It decides whether the answer went well, never which
+//! server is asked.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ringgate_engine::plugin::{ClosedBy, Guest, Reason, Sleep, now};
+
+use crate::answerer::{Answerer, Silence};
+use crate::fields::{Fields, Known};
+use crate::head::{Framing, ResponseHead};
+use crate::incoming::{Cut, Incoming};
+use crate::outgoing::Outgoing;
+use crate::patience::within;
+use crate::pump::{Flow, Stop, pump};
+use crate::record::Record;
+use crate::refusal::Refusal;
+use crate::reply::{Head, Reply};
+
+/// How long a body waits for `100 Continue` of a server that says nothing (RFC 9110 §10.1.1).
+const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What an exchange needs to know besides the messages.
+pub struct Terms<'a> {
+    /// The client's connection.
+    pub guest: &'a Guest,
+    /// What is noted of the request.
+    pub record: &'a Record,
+    /// The request's method.
+    pub method: &'a str,
+    /// How long the server may take to begin its answer.
+    pub response: Duration,
+    /// How long either side may be silent.
+    pub idle: Duration,
+    /// The most bytes of the request's body.
+    pub body_max: u64,
+    /// The client waits for a word before it sends it.
+    pub expects_continue: bool,
+    /// The two sides talk with each other from the beginning.
+    pub is_dialogue: bool,
+    /// Neither side encrypts.
+    pub is_plain: bool,
+    /// An upgrade was asked for.
+    pub asks_upgrade: bool,
+    /// Told of bytes that went to the server.
+    pub sent: &'a dyn Fn(usize),
+    /// Told of bytes that came from it.
+    pub received: &'a dyn Fn(usize),
+    /// Statuses after which another server is tried.
+    pub retried: &'a dyn Fn(u16) -> bool,
+    /// Makes the fields of the answer those that the client gets.
+    pub prepare: &'a dyn Fn(&mut ResponseHead),
+}
+
+/// How an exchange ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The client has the whole answer; whether the server's connection can be used again.
+    Answered {
+        /// Request and answer ended in order on the server's side.
+        server_is_clean: bool,
+    },
+    /// The server has agreed to another protocol.
+    Switched,
+    /// Nothing was told to the client yet.
+    Unanswered(Trouble),
+    /// The answer broke off: the client must not take it for whole.
+    Broken {
+        /// Who broke it off.
+        by: ClosedBy,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The connection was stale, or the server refused to begin: it has not seen the request.
+    Unseen,
+    /// The server's status asks for another server.
+    Status,
+    /// The server failed.
+    Server(Reason),
+    /// The client's fault, or its end.
+    Client(Refusal),
+    /// The client is gone.
+    Gone(Reason),
+}
+
+/// Sends a request, whose head waits in `to`, and passes the answer on.
+pub async fn exchange(
+    terms: &Terms<'_>,
+    incoming: &mut Incoming<'_>,
+    to: &mut Outgoing<'_>,
+    from: &mut Answerer<'_>,
+    reply: &mut Reply<'_>,
+    head: &mut ResponseHead,
+) -> Ended {
+    let hurries = Cell::new(!terms.is_dialogue);
+    let waits = Continue::new(terms.expects_continue);
+    let mut up = Upward::new(terms);
+    let mut sending = pin!(send(terms, incoming, to, &hurries, &waits));
+    loop {
+        let heard = poll_fn(|context| {
+            if let Poll::Ready(Some(trouble)) = up.poll(sending.as_mut(), context) {
+                return Poll::Ready(Err(trouble));
+            }
+            if waits.must_tell() {
+                return Poll::Ready(Ok(false));
+            }
+            if let Poll::Ready(heard) = from.poll_head(head, context) {
+                return Poll::Ready(heard.map(|()| true).map_err(blame));
+            }
+            if reply.poll_reset(context).is_ready() {
+                return Poll::Ready(Err(Trouble::Gone(Reason::ClientReset)));
+            }
+            up.poll_patience(context)
+        });
+        match heard.await {
+            Ok(true) => {}
+            Ok(false) => head.status = 100,
+            Err(trouble) => return Ended::Unanswered(trouble),
+        }
+        match head.status {
+            101 if terms.asks_upgrade => return Ended::Switched,
+            101 => return Ended::Unanswered(Trouble::Server(Reason::BadResponse)),
+            100 => {
+                let tells = waits.end();
+                if tells && reply.inform(100, &Fields::default()).await.is_err() {
+                    return Ended::Unanswered(Trouble::Gone(Reason::ClientReset));
+                }
+            }
+            status @ 102..200 => {
+                head.fields.remove_if(|field| field.known != Known::Other);
+                if reply.inform(status, &head.fields).await.is_err() {
+                    return Ended::Unanswered(Trouble::Gone(Reason::ClientReset));
+                }
+            }
+            _ => break,
+        }
+    }
+    terms.record.note_first_byte();
+    if (terms.retried)(head.status) {
+        return Ended::Unanswered(Trouble::Status);
+    }
+    hurries.set(false);
+    let server_keeps = keeps(head);
+    (terms.prepare)(head);
+    // A body that the client need not send any more leaves its connection in the middle of a message.
+    if waits.waits() {
+        reply.close();
+    }
+    let began = reply.begin(&Head {
+        status: head.status,
+        fields: &head.fields,
+        framing: head.framing,
+        length: head.fields.first(Known::ContentLength).filter(|_| head.status != 204),
+    });
+    let Ok(mut down) = began else {
+        return Ended::Broken {
+            by: ClosedBy::Client,
+            reason: Reason::ClientReset,
+        };
+    };
+    terms.record.begin(head.status);
+    let mut body = from.body(head.framing);
+    let passed = {
+        let count = |bytes| {
+            terms.record.add_out(bytes);
+            (terms.received)(bytes);
+        };
+        let flow = Flow {
+            guest: terms.guest,
+            count: &count,
+            bytes_max: u64::MAX,
+            silence: terms.idle,
+            must_hurry: None,
+            is_plain: terms.is_plain,
+        };
+        let mut passing = pin!(pump(&mut body, &mut down, &flow));
+        poll_fn(|context| {
+            if let Poll::Ready(Some(Trouble::Gone(reason))) = up.poll(sending.as_mut(), context) {
+                return Poll::Ready(Err(Ended::Broken {
+                    by: ClosedBy::Client,
+                    reason,
+                }));
+            }
+            passing.as_mut().poll(context).map_err(broken)
+        })
+        .await
+    };
+    if let Err(ended) = passed {
+        down.abort();
+        return ended;
+    }
+    let server_is_clean = server_keeps && body.is_done() && up.is_well();
+    Ended::Answered { server_is_clean }
+}
+
+/// A client that waits for `100 Continue` before it sends its body.
+struct Continue {
+    waits: Cell<bool>,
+    must_tell: Cell<bool>,
+}
+
+impl Continue {
+    fn new(waits: bool) -> Self {
+        Self {
+            waits: Cell::new(waits),
+            must_tell: Cell::new(false),
+        }
+    }
+
+    fn waits(&self) -> bool {
+        self.waits.get()
+    }
+
+    /// Whether it has to be told although the server has not said it.
+    fn must_tell(&self) -> bool {
+        self.waits() && self.must_tell.get()
+    }
+
+    /// Lets it go on; whether it has to be told.
+    fn end(&self) -> bool {
+        self.waits.replace(false)
+    }
+}
+
+/// Sends the request, its body when it may go.
+async fn send(
+    terms: &Terms<'_>,
+    incoming: &mut Incoming<'_>,
+    to: &mut Outgoing<'_>,
+    hurries: &Cell<bool>,
+    waits: &Continue,
+) -> Result<(), Stop> {
+    if waits.waits() {
+        to.flush().await.map_err(|_| Stop::Sink)?;
+        let told = || match waits.waits() {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        };
+        let told_in_time = within(now() + CONTINUE_PATIENCE, poll_fn(|_| told())).await;
+        if told_in_time.is_none() {
+            // A client need not wait for a server that does not say it.
+            waits.must_tell.set(true);
+            poll_fn(|_| told()).await;
+        }
+    }
+    let count = |bytes| {
+        terms.record.add_in(bytes);
+        (terms.sent)(bytes);
+    };
+    let flow = Flow {
+        guest: terms.guest,
+        count: &count,
+        bytes_max: terms.body_max,
+        silence: terms.idle,
+        must_hurry: Some(hurries),
+        is_plain: terms.is_plain,
+    };
+    pump(incoming, to, &flow).await
+}
+
+/// The request on its way up.
+struct Upward {
+    result: Option<Result<(), Stop>>,
+    response: Duration,
+    timer: Option<Sleep>,
+}
+
+impl Upward {
+    fn new(terms: &Terms<'_>) -> Self {
+        Self {
+            result: None,
+            response: terms.response,
+            timer: None,
+        }
+    }
+
+    /// Goes on; ready with the client's fault, if it is one that ends the exchange.
+    fn poll(
+        &mut self,
+        sending: std::pin::Pin<&mut impl Future<Output = Result<(), Stop>>>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Trouble>> {
+        if self.result.is_none() {
+            match sending.poll(context) {
+                Poll::Ready(result) => self.result = Some(result),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(match &self.result {
+            Some(Err(stop)) => client_s_fault(stop),
+            _ => None,
+        })
+    }
+
+    fn is_well(&self) -> bool {
+        matches!(self.result, Some(Ok(())))
+    }
+
+    /// How long the answer may take, from the end of the request on.
+    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Trouble>> {
+        let Some(result) = &self.result else {
+            return Poll::Pending;
+        };
+        if matches!(result, Err(Stop::Stalled)) {
+            return Poll::Ready(Err(Trouble::Server(Reason::ResponseTimeout)));
+        }
+        let deadline = self.response;
+        let timer = self.timer.get_or_insert_with(|| Sleep::until(now() + deadline));
+        timer
+            .poll(context)
+            .map(|()| Err(Trouble::Server(Reason::ResponseTimeout)))
+    }
+}
+
+/// What it means that there is no answer.
+fn blame(silence: Silence) -> Trouble {
+    match silence {
+        Silence::Closed | Silence::Refused => Trouble::Unseen,
+        Silence::Broken(reason) => Trouble::Server(reason),
+    }
+}
+
+/// What the client has done, when the request's body did not get to the server for its sake.
+fn client_s_fault(stop: &Stop) -> Option<Trouble> {
+    Some(match stop {
+        Stop::Source(Cut::Gone | Cut::Canceled) => Trouble::Gone(Reason::ClientReset),
+        Stop::Source(Cut::Framing(detail)) => Trouble::Client(Refusal::bad(detail)),
+        Stop::Silent => Trouble::Client(Refusal::new(
+            408,
+            Reason::HeaderTimeout,
+            "the body of the request takes too long",
+        )),
+        Stop::TooLarge => Trouble::Client(Refusal::new(
+            413,
+            Reason::TooLarge,
+            "the body of the request is too large",
+        )),
+        Stop::Sink | Stop::Stalled => return None,
+    })
+}
+
+/// What became of an answer that did not get to the client whole.
+fn broken(stop: Stop) -> Ended {
+    let (by, reason) = match stop {
+        Stop::Source(_) => (ClosedBy::Server, Reason::BadResponse),
+        Stop::Silent => (ClosedBy::Ringgate, Reason::ServerIdle),
+        Stop::TooLarge | Stop::Sink => (ClosedBy::Client, Reason::ClientReset),
+        Stop::Stalled => (ClosedBy::Ringgate, Reason::ClientIdle),
+    };
+    Ended::Broken { by, reason }
+}
+
+/// Whether a server of HTTP/1 keeps the connection after this answer (RFC 9112 §9.3).
+fn keeps(head: &ResponseHead) -> bool {
+    let mut options = head.fields.all(Known::Connection).flat_map(|value| value.split(|byte| *byte == b','));
+    let has = |wanted: &[u8], options: &mut dyn Iterator<Item = &[u8]>| {
+        options.any(|option| option.trim_ascii().eq_ignore_ascii_case(wanted))
+    };
+    head.framing != Framing::UntilClose
+        && match head.version {
+            crate::head::Version::V1_0 => has(b"keep-alive", &mut options),
+            _ => !has(b"close", &mut options),
+        }
+}

@@ -1,0 +1,281 @@
+//! The fields of a head (RFC 9110 §5), in one flat buffer: names in lower case, values as they came, in their order. It
+//! checks nothing: what is put in was checked by the codec that read it.
+
+use std::ops::Range;
+
+/// The fields whose meaning the gateway knows; found without comparing names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Known {
+    /// Any other.
+    Other,
+    /// `authorization` (RFC 9110 §11.6.2).
+    Authorization,
+    /// `connection` (RFC 9110 §7.6.1).
+    Connection,
+    /// `content-length` (RFC 9110 §8.6).
+    ContentLength,
+    /// `cookie` (RFC 6265 §5.4).
+    Cookie,
+    /// `date` (RFC 9110 §6.6.1).
+    Date,
+    /// `expect` (RFC 9110 §10.1.1).
+    Expect,
+    /// `forwarded` (RFC 7239).
+    Forwarded,
+    /// `host` (RFC 9110 §7.2).
+    Host,
+    /// `http2-settings` (RFC 7540 §3.2.1).
+    Http2Settings,
+    /// `keep-alive` (RFC 2068 §19.7.1).
+    KeepAlive,
+    /// `proxy-authenticate` (RFC 9110 §11.7.1).
+    ProxyAuthenticate,
+    /// `proxy-authorization` (RFC 9110 §11.7.2).
+    ProxyAuthorization,
+    /// `proxy-connection`, which was never standardized.
+    ProxyConnection,
+    /// `te` (RFC 9110 §10.1.4).
+    Te,
+    /// `trailer` (RFC 9110 §6.6.2).
+    Trailer,
+    /// `transfer-encoding` (RFC 9112 §6.1).
+    TransferEncoding,
+    /// `upgrade` (RFC 9110 §7.8).
+    Upgrade,
+    /// `x-consumer`: the consumer's name, ours to set.
+    XConsumer,
+    /// `x-forwarded-for`.
+    XForwardedFor,
+    /// `x-request-id`.
+    XRequestId,
+}
+
+impl Known {
+    /// What a name in lower case is known as.
+    pub fn of(name: &[u8]) -> Self {
+        match (name.len(), name) {
+            (2, b"te") => Self::Te,
+            (4, b"host") => Self::Host,
+            (4, b"date") => Self::Date,
+            (6, b"cookie") => Self::Cookie,
+            (6, b"expect") => Self::Expect,
+            (7, b"trailer") => Self::Trailer,
+            (7, b"upgrade") => Self::Upgrade,
+            (9, b"forwarded") => Self::Forwarded,
+            (10, b"connection") => Self::Connection,
+            (10, b"keep-alive") => Self::KeepAlive,
+            (10, b"x-consumer") => Self::XConsumer,
+            (12, b"x-request-id") => Self::XRequestId,
+            (13, b"authorization") => Self::Authorization,
+            (14, b"content-length") => Self::ContentLength,
+            (14, b"http2-settings") => Self::Http2Settings,
+            (15, b"x-forwarded-for") => Self::XForwardedFor,
+            (16, b"proxy-connection") => Self::ProxyConnection,
+            (17, b"transfer-encoding") => Self::TransferEncoding,
+            (18, b"proxy-authenticate") => Self::ProxyAuthenticate,
+            (19, b"proxy-authorization") => Self::ProxyAuthorization,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether it speaks of one connection only and is never passed on (RFC 9110 §7.6.1).
+    pub fn is_hop_by_hop(self) -> bool {
+        matches!(
+            self,
+            Self::Connection
+                | Self::Http2Settings
+                | Self::KeepAlive
+                | Self::ProxyAuthenticate
+                | Self::ProxyAuthorization
+                | Self::ProxyConnection
+                | Self::Te
+                | Self::Trailer
+                | Self::TransferEncoding
+                | Self::Upgrade
+        )
+    }
+}
+
+/// One field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// What it is known as.
+    pub known: Known,
+    /// In lower case.
+    pub name: &'a str,
+    /// Without white space around it.
+    pub value: &'a [u8],
+}
+
+/// The fields of one head.
+#[derive(Clone, Debug, Default)]
+pub struct Fields {
+    text: Vec<u8>,
+    list: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    known: Known,
+    removed: bool,
+    name_len: u16,
+    start: u32,
+    value_len: u32,
+}
+
+impl Entry {
+    fn name(self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start + usize::from(self.name_len)
+    }
+
+    fn value(self) -> Range<usize> {
+        let start = self.name().end;
+        start..start + self.value_len as usize
+    }
+}
+
+impl Fields {
+    /// Bytes of the longest name that is kept; a longer one is cut, which no codec lets through.
+    pub const NAME_BYTES_MAX: usize = u16::MAX as usize;
+
+    /// Forgets all and keeps the room.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.list.clear();
+    }
+
+    /// Bytes that are kept for it.
+    pub fn room(&self) -> usize {
+        self.text.capacity() + self.list.capacity() * size_of::<Entry>()
+    }
+
+    /// Adds a field behind the others. The name is ASCII.
+    pub fn push(&mut self, name: &str, value: &[u8]) {
+        let start = self.text.len();
+        let name = &name.as_bytes()[..name.len().min(Self::NAME_BYTES_MAX)];
+        self.text
+            .extend(name.iter().map(|byte| byte.to_ascii_lowercase()));
+        let known = Known::of(&self.text[start..]);
+        self.text.extend_from_slice(value);
+        self.list.push(Entry {
+            known,
+            removed: false,
+            name_len: name.len() as u16,
+            start: start as u32,
+            value_len: value.len() as u32,
+        });
+    }
+
+    /// Replaces all fields of that name, which is in lower case, by one.
+    pub fn set(&mut self, name: &str, value: &[u8]) {
+        self.remove(name);
+        self.push(name, value);
+    }
+
+    /// Removes all fields of that name, which is in lower case.
+    pub fn remove(&mut self, name: &str) {
+        let text = &self.text;
+        for entry in &mut self.list {
+            if &text[entry.name()] == name.as_bytes() {
+                entry.removed = true;
+            }
+        }
+    }
+
+    /// Removes all fields for which `unwanted` holds.
+    pub fn remove_if(&mut self, mut unwanted: impl FnMut(Field<'_>) -> bool) {
+        for entry in &mut self.list {
+            entry.removed = entry.removed || unwanted(field(&self.text, *entry));
+        }
+    }
+
+    /// All of them, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> + Clone {
+        let kept = self.list.iter().filter(|entry| !entry.removed);
+        kept.map(|entry| field(&self.text, *entry))
+    }
+
+    /// The values of a known field, in their order.
+    pub fn all(&self, known: Known) -> impl Iterator<Item = &[u8]> + Clone {
+        let wanted = move |entry: &&Entry| entry.known == known && !entry.removed;
+        let kept = self.list.iter().filter(wanted);
+        kept.map(|entry| &self.text[entry.value()])
+    }
+
+    /// The first value of a known field.
+    pub fn first(&self, known: Known) -> Option<&[u8]> {
+        self.all(known).next()
+    }
+
+    /// The values of a field by its name in lower case, in their order.
+    pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + Clone {
+        let of = self.iter().filter(move |field| field.name == name);
+        of.map(|field| field.value)
+    }
+
+    /// Whether there is such a field.
+    pub fn has(&self, known: Known) -> bool {
+        self.first(known).is_some()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// Writes them as HTTP/1 does (RFC 9112 §5), without the empty line at the end.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        for field in self.iter() {
+            write_field(out, field.name, field.value);
+        }
+    }
+}
+
+/// Writes one field as HTTP/1 does.
+pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn field(text: &[u8], entry: Entry) -> Field<'_> {
+    Field {
+        known: entry.known,
+        name: std::str::from_utf8(&text[entry.name()]).unwrap_or_default(),
+        value: &text[entry.value()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(fields: &Fields) -> String {
+        let mut out = Vec::new();
+        fields.write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn fields_keep_their_order_and_are_found_by_name() {
+        let mut fields = Fields::default();
+        fields.push("Host", b"a");
+        fields.push("X-One", b"1");
+        fields.push("x-one", b"2");
+        assert_eq!(shown(&fields), "host: a\r\nx-one: 1\r\nx-one: 2\r\n");
+        assert_eq!(fields.first(Known::Host), Some(&b"a"[..]));
+        assert_eq!(fields.named("x-one").count(), 2);
+        fields.set("x-one", b"3");
+        assert_eq!(shown(&fields), "host: a\r\nx-one: 3\r\n");
+        fields.remove_if(|field| field.known == Known::Host);
+        assert_eq!((fields.len(), fields.has(Known::Host)), (1, false));
+    }
+}

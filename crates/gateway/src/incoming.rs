@@ -1,0 +1,269 @@
+//! A body that comes in, from a client or from a server, by HTTP/1 or HTTP/2: pieces of data one after the other, then
+//! the end with its trailers. It holds no more than one piece and never writes.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
+use ringgate_engine::plugin::Link;
+
+use crate::chunks::{Chunks, Step, is_forbidden_trailer};
+use crate::fields::Fields;
+use crate::head::Framing;
+use crate::intake::Intake;
+use crate::stream::StreamBody;
+
+/// A body that comes in.
+pub enum Incoming<'a> {
+    /// There is none.
+    Nothing,
+    /// By HTTP/1.
+    One(Framed<'a>),
+    /// By HTTP/2.
+    Two(StreamBody),
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// [`Incoming::data`] has something.
+    Data,
+    /// The body has ended in order.
+    End,
+}
+
+/// Why a body does not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The connection failed, or ended too early.
+    Gone,
+    /// The framing is broken.
+    Framing(&'static str),
+    /// The peer took the message back.
+    Canceled,
+}
+
+impl Incoming<'_> {
+    /// Waits for what comes next.
+    ///
+    /// # Errors
+    /// Why the body does not go on.
+    pub async fn next(&mut self) -> Result<Next, Cut> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// As [`Incoming::next`], for a caller that polls.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Next, Cut>> {
+        match self {
+            Self::Nothing => Poll::Ready(Ok(Next::End)),
+            Self::One(framed) => framed.poll_next(context),
+            Self::Two(body) => body.poll_next(context),
+        }
+    }
+
+    /// What comes next, if it is there already.
+    ///
+    /// # Errors
+    /// Why the body does not go on.
+    pub fn next_now(&mut self) -> Result<Option<Next>, Cut> {
+        match self {
+            Self::Nothing => Ok(Some(Next::End)),
+            Self::One(framed) => framed.next_now(),
+            Self::Two(body) => body.next_now(),
+        }
+    }
+
+    /// The data that is there.
+    pub fn data(&self) -> &[u8] {
+        match self {
+            Self::Nothing => &[],
+            Self::One(framed) => framed.data(),
+            Self::Two(body) => body.data(),
+        }
+    }
+
+    /// Uses up so many bytes of the data.
+    pub fn consume(&mut self, bytes: usize) {
+        match self {
+            Self::Nothing => {}
+            Self::One(framed) => framed.consume(bytes),
+            Self::Two(body) => body.consume(bytes),
+        }
+    }
+
+    /// The fields after the end; none before it.
+    pub fn trailers(&self) -> Option<&Fields> {
+        let trailers = match self {
+            Self::Nothing => None,
+            Self::One(framed) => framed.trailers(),
+            Self::Two(body) => body.trailers(),
+        };
+        trailers.filter(|trailers| !trailers.is_empty())
+    }
+
+    /// Whether the one who sends it is found to be gone, behind the end of the body. One that has only ended its
+    /// direction may still listen.
+    pub fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Nothing | Self::Two(_) => Poll::Pending,
+            Self::One(framed) => framed.poll_gone(context),
+        }
+    }
+
+    /// Whether its end has been read.
+    pub fn is_done(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::One(framed) => framed.is_done(),
+            Self::Two(body) => body.is_done(),
+        }
+    }
+}
+
+/// A body between the bytes of a connection.
+pub struct Framed<'a> {
+    link: &'a Link,
+    intake: &'a mut Intake,
+    state: State,
+    /// Bytes of data at the front of the intake.
+    there: usize,
+}
+
+enum State {
+    Length(u64),
+    Chunked(Box<Chunks>),
+    UntilClose,
+    Done,
+}
+
+impl<'a> Framed<'a> {
+    /// The body that follows a head with that framing.
+    pub fn new(link: &'a Link, intake: &'a mut Intake, framing: Framing) -> Self {
+        Self {
+            link,
+            intake,
+            state: match framing {
+                Framing::None => State::Done,
+                Framing::Length(left) => State::Length(left),
+                Framing::Chunked => State::Chunked(Box::default()),
+                Framing::UntilClose => State::UntilClose,
+            },
+            there: 0,
+        }
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Next, Cut>> {
+        loop {
+            if let Some(next) = self.next_now()? {
+                return Poll::Ready(Ok(next));
+            }
+            let more = ready!(self.intake.poll_more(self.link, context));
+            if matches!((more, &self.state), (Ok(false), State::UntilClose)) {
+                self.state = State::Done;
+            } else if !self.intake.is_empty() {
+                continue;
+            } else {
+                return Poll::Ready(Err(Cut::Gone));
+            }
+        }
+    }
+
+    fn next_now(&mut self) -> Result<Option<Next>, Cut> {
+        if self.there > 0 {
+            return Ok(Some(Next::Data));
+        }
+        let bytes = self.intake.bytes();
+        match &mut self.state {
+            State::Done => return Ok(Some(Next::End)),
+            State::Length(left) => {
+                self.there = usize::try_from(*left).unwrap_or(bytes.len()).min(bytes.len());
+            }
+            State::UntilClose => self.there = bytes.len(),
+            State::Chunked(chunks) => {
+                let step = chunks.step(bytes).map_err(|broken| Cut::Framing(broken.0))?;
+                match step {
+                    Step::Data { skip, data } => {
+                        self.intake.consume(skip);
+                        self.there = data;
+                    }
+                    Step::More => self.intake.consume(bytes.len()),
+                    Step::End { skip } => {
+                        let unwelcome = |field: crate::fields::Field<'_>| {
+                            is_forbidden_trailer(field.known, field.name)
+                        };
+                        if chunks.trailers.iter().any(unwelcome) {
+                            return Err(Cut::Framing("a field may not stand in the trailers"));
+                        }
+                        self.intake.consume(skip);
+                        return Ok(Some(Next::End));
+                    }
+                }
+            }
+        }
+        Ok((self.there > 0).then_some(Next::Data))
+    }
+
+    fn data(&self) -> &[u8] {
+        &self.intake.bytes()[..self.there]
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.intake.consume(bytes);
+        self.there -= bytes;
+        match &mut self.state {
+            State::Length(left) => {
+                *left -= bytes as u64;
+                if *left == 0 {
+                    self.state = State::Done;
+                }
+            }
+            State::Chunked(chunks) => chunks.took(bytes),
+            State::UntilClose | State::Done => {}
+        }
+    }
+
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.is_done() || !self.intake.is_empty() || self.intake.has_ended() {
+            return Poll::Pending;
+        }
+        match self.intake.poll_more(self.link, context) {
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn trailers(&self) -> Option<&Fields> {
+        match &self.state {
+            State::Chunked(chunks) if chunks.is_done() => Some(&chunks.trailers),
+            _ => None,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        match &self.state {
+            State::Done => true,
+            State::Chunked(chunks) => chunks.is_done(),
+            State::Length(_) | State::UntilClose => false,
+        }
+    }
+
+    /// The link, and how many bytes are still to come on it as they are, where a pipe could carry them: nothing of them
+    /// is in user space.
+    pub fn unread(&self) -> Option<(&'a Link, u64)> {
+        match &self.state {
+            State::Length(left) if self.intake.is_empty() && !self.intake.has_ended() => {
+                Some((self.link, *left))
+            }
+            _ => None,
+        }
+    }
+
+    /// Notes bytes that were carried by a pipe.
+    pub fn carried(&mut self, bytes: u64) {
+        if let State::Length(left) = &mut self.state {
+            *left -= bytes;
+            if *left == 0 {
+                self.state = State::Done;
+            }
+        }
+    }
+}

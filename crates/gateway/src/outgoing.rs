@@ -1,0 +1,171 @@
+//! A body that goes out, to a server or to a client, by HTTP/1 or HTTP/2. Small pieces wait for each other and go out
+//! together, large ones go out from where they lie. It never reads.
+
+use std::io::{self, IoSlice};
+
+use ringgate_engine::plugin::Link;
+
+use crate::fields::Fields;
+use crate::stream::StreamOut;
+
+/// Pieces of at most so many bytes are copied behind what waits.
+const COPIED_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes that may wait.
+const WAITING_BYTES_MAX: usize = 16 * 1024;
+
+/// A body that goes out.
+pub enum Outgoing<'a> {
+    /// By HTTP/1.
+    One(Written<'a>),
+    /// By HTTP/2.
+    Two(StreamOut),
+}
+
+/// How HTTP/1 shows where a body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// By its length, or by the end of the connection: bytes as they are.
+    Bare,
+    /// By a last chunk.
+    Chunks,
+}
+
+impl Outgoing<'_> {
+    /// Sends a piece, or lets it wait for the next.
+    ///
+    /// # Errors
+    /// When the peer takes no more.
+    pub async fn put(&mut self, data: &[u8]) -> io::Result<()> {
+        match self {
+            Self::One(written) => written.put(data).await,
+            Self::Two(stream) => stream.put(data).await,
+        }
+    }
+
+    /// Sends what waits.
+    ///
+    /// # Errors
+    /// When the peer takes no more.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::One(written) => written.flush().await,
+            Self::Two(_) => Ok(()),
+        }
+    }
+
+    /// Ends the body.
+    ///
+    /// # Errors
+    /// When the peer takes no more.
+    pub async fn finish(&mut self, trailers: Option<&Fields>) -> io::Result<()> {
+        match self {
+            Self::One(written) => written.finish(trailers).await,
+            Self::Two(stream) => stream.finish(trailers).await,
+        }
+    }
+
+    /// Lets the peer see that the body is not whole.
+    pub fn abort(&mut self) {
+        match self {
+            Self::One(written) => written.link.reset_on_close(),
+            Self::Two(stream) => stream.abort(),
+        }
+    }
+
+    /// The link on which bytes go out as they are, with nothing waiting before them.
+    pub async fn bare(&mut self) -> io::Result<Option<&Link>> {
+        match self {
+            Self::One(written) if written.frame == Frame::Bare && written.link.is_plain() => {
+                written.flush().await?;
+                Ok(Some(written.link))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A body between the bytes of a connection.
+pub struct Written<'a> {
+    link: &'a Link,
+    frame: Frame,
+    /// What goes out before the next piece; at first the head.
+    waiting: &'a mut Vec<u8>,
+}
+
+impl<'a> Written<'a> {
+    /// The body behind a head, which may still wait in `waiting`.
+    pub fn new(link: &'a Link, frame: Frame, waiting: &'a mut Vec<u8>) -> Self {
+        Self {
+            link,
+            frame,
+            waiting,
+        }
+    }
+
+    async fn put(&mut self, data: &[u8]) -> io::Result<()> {
+        if self.frame == Frame::Chunks {
+            push_size(self.waiting, data.len());
+        }
+        let end: &[u8] = match self.frame {
+            Frame::Bare => b"",
+            Frame::Chunks => b"\r\n",
+        };
+        let fits = self.waiting.len() + data.len() + end.len() <= WAITING_BYTES_MAX;
+        if data.len() <= COPIED_BYTES_MAX && fits {
+            self.waiting.extend_from_slice(data);
+            self.waiting.extend_from_slice(end);
+            return Ok(());
+        }
+        let mut pieces = [
+            IoSlice::new(self.waiting),
+            IoSlice::new(data),
+            IoSlice::new(end),
+        ];
+        let sent = self.link.send(&mut pieces).await;
+        self.waiting.clear();
+        sent
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let sent = self.link.send_all(self.waiting).await;
+        self.waiting.clear();
+        sent
+    }
+
+    async fn finish(&mut self, trailers: Option<&Fields>) -> io::Result<()> {
+        if self.frame == Frame::Chunks {
+            self.waiting.extend_from_slice(b"0\r\n");
+            if let Some(trailers) = trailers {
+                trailers.write(self.waiting);
+            }
+            self.waiting.extend_from_slice(b"\r\n");
+        }
+        self.flush().await
+    }
+}
+
+/// Writes the size of a chunk, with its line's end.
+fn push_size(out: &mut Vec<u8>, size: usize) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
+    out.extend((0..digits).rev().map(|place| DIGITS[size >> (4 * place) & 15]));
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_a_chunk_is_hexadecimal() {
+        for size in [0, 1, 15, 16, 255, 4096, 0xabcdef] {
+            let mut out = Vec::new();
+            push_size(&mut out, size);
+            assert_eq!(out, format!("{size:x}\r\n").into_bytes());
+        }
+    }
+}

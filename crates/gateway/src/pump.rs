@@ -1,0 +1,237 @@
+//! Moves a body from one side to the other: bounded in size and in time, as fast as the slower side takes it, and by a
+//! pipe where it is long and nothing has to look at it. It knows nothing of heads, and decides nothing but when to stop.
+
+use std::cell::Cell;
+use std::io;
+use std::time::{Duration, Instant};
+
+use ringgate_engine::plugin::{Guest, Link, Path, Pipe, next_turn, now};
+
+use crate::incoming::{Cut, Incoming, Next};
+use crate::outgoing::Outgoing;
+use crate::patience::within;
+
+/// A body of which so much is still to come is carried by a pipe.
+const PIPED_BYTES_LEAST: u64 = 64 * 1024;
+
+/// Times in a row that a link is readable and cannot be spliced before its bytes are received: io_uring may tell of
+/// more than there is.
+const BLOCKED_MAX: u32 = 8;
+
+/// Bytes that a body moves before others get their turn.
+const BYTES_PER_TURN: usize = 1024 * 1024;
+
+/// How long a side may take nothing at all. A reader that pauses for longer is cut: it holds a connection to a server.
+pub const STALL: Duration = Duration::from_secs(60);
+
+/// How long a client may take for its body whatever its rate.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Bytes in each second that a client must send after that, as long as the server has not begun to answer.
+const RATE_LEAST: u64 = 500;
+
+/// One direction of an exchange.
+pub struct Flow<'a> {
+    /// The client's connection, whose bandwidth counts.
+    pub guest: &'a Guest,
+    /// Told of each piece.
+    pub count: &'a dyn Fn(usize),
+    /// The most bytes that may pass.
+    pub bytes_max: u64,
+    /// How long the side that it comes from may be silent.
+    pub silence: Duration,
+    /// It comes from a client that must not trickle; ends when the two sides talk with each other.
+    pub must_hurry: Option<&'a Cell<bool>>,
+    /// Neither side encrypts.
+    pub is_plain: bool,
+}
+
+/// Why a body did not get to the other side whole.
+#[derive(Debug)]
+pub enum Stop {
+    /// Its source broke off.
+    Source(Cut),
+    /// Its source was silent or slow for too long.
+    Silent,
+    /// There is more of it than may be.
+    TooLarge,
+    /// The other side failed.
+    Sink,
+    /// The other side took nothing for too long.
+    Stalled,
+}
+
+/// Moves a body to its end, and ends it on the other side.
+///
+/// # Errors
+/// Why it did not get there whole; what waits on the way out was not sent then.
+pub async fn pump(
+    incoming: &mut Incoming<'_>,
+    outgoing: &mut Outgoing<'_>,
+    flow: &Flow<'_>,
+) -> Result<(), Stop> {
+    let mut meter = Meter::default();
+    loop {
+        match incoming.next_now().map_err(Stop::Source)? {
+            Some(Next::Data) => {
+                let data = incoming.data();
+                let bytes = data.len();
+                flow.note(&mut meter, bytes)?;
+                if let Some(turn) = flow.guest.afford(bytes) {
+                    outgoing.flush().await.map_err(sink)?;
+                    turn.await;
+                }
+                stalled(outgoing.put(data)).await?;
+                let path = if flow.is_plain { Path::Copy } else { Path::Tls };
+                flow.guest.moved(bytes, path);
+                incoming.consume(bytes);
+                if meter.is_turn_over(bytes) {
+                    next_turn().await;
+                }
+            }
+            Some(Next::End) => return stalled(outgoing.finish(incoming.trailers())).await,
+            None => {
+                stalled(outgoing.flush()).await?;
+                if !pipe(incoming, outgoing, flow, &mut meter).await? {
+                    flow.wait(incoming, &mut meter).await?;
+                }
+            }
+        }
+    }
+}
+
+/// What was moved.
+#[derive(Default)]
+struct Meter {
+    bytes: u64,
+    since_turn: usize,
+    /// How long the source was waited for.
+    waited: Duration,
+}
+
+impl Meter {
+    fn is_turn_over(&mut self, bytes: usize) -> bool {
+        self.since_turn += bytes;
+        let is_over = self.since_turn >= BYTES_PER_TURN;
+        if is_over {
+            self.since_turn = 0;
+        }
+        is_over
+    }
+}
+
+impl Flow<'_> {
+    fn note(&self, meter: &mut Meter, bytes: usize) -> Result<(), Stop> {
+        meter.bytes += bytes as u64;
+        if meter.bytes > self.bytes_max {
+            return Err(Stop::TooLarge);
+        }
+        (self.count)(bytes);
+        Ok(())
+    }
+
+    /// Waits for what comes next.
+    async fn wait(&self, incoming: &mut Incoming<'_>, meter: &mut Meter) -> Result<(), Stop> {
+        let began = now();
+        let deadline = self.deadline(began, meter);
+        let next = within(deadline, incoming.next()).await;
+        meter.waited += now().saturating_duration_since(began);
+        match next {
+            Some(next) => next.map(drop).map_err(Stop::Source),
+            // The two sides may have begun to talk meanwhile.
+            None if self.deadline(began, meter) > now() => Ok(()),
+            None => Err(Stop::Silent),
+        }
+    }
+
+    fn deadline(&self, began: Instant, meter: &Meter) -> Instant {
+        let silent = began + self.silence;
+        let hurries = self.must_hurry.is_some_and(Cell::get);
+        if !hurries {
+            return silent;
+        }
+        let earned = Duration::from_secs(meter.bytes / RATE_LEAST);
+        let left = (GRACE + earned).saturating_sub(meter.waited);
+        silent.min(began + left)
+    }
+}
+
+async fn stalled(sending: impl Future<Output = io::Result<()>>) -> Result<(), Stop> {
+    let sent = within(now() + STALL, sending).await;
+    sent.ok_or(Stop::Stalled)?.map_err(sink)
+}
+
+fn sink(_: io::Error) -> Stop {
+    Stop::Sink
+}
+
+/// Carries the rest of a long body by a pipe; `false` when that is not to be done.
+async fn pipe(
+    incoming: &mut Incoming<'_>,
+    outgoing: &mut Outgoing<'_>,
+    flow: &Flow<'_>,
+    meter: &mut Meter,
+) -> Result<bool, Stop> {
+    let Incoming::One(framed) = incoming else {
+        return Ok(false);
+    };
+    let Some((from, mut left)) = framed.unread() else {
+        return Ok(false);
+    };
+    if left < PIPED_BYTES_LEAST || !from.is_plain() || !flow.is_plain {
+        return Ok(false);
+    }
+    let Some(to) = outgoing.bare().await.map_err(sink)? else {
+        return Ok(false);
+    };
+    let Some(mut pipe) = Pipe::lease() else {
+        return Ok(false);
+    };
+    let piece_max = flow.guest.piece_bytes().unwrap_or(usize::MAX);
+    let mut blocked = 0;
+    while left > 0 && blocked < BLOCKED_MAX {
+        pipe.limit(usize::try_from(left).unwrap_or(piece_max).min(piece_max));
+        match from.splice_in(&mut pipe) {
+            // Only a receive can tell an end from urgent data (tcp(7)).
+            Ok(0) => break,
+            Ok(moved) => {
+                blocked = 0;
+                flow.note(meter, moved)?;
+                if let Some(turn) = flow.guest.afford(moved) {
+                    turn.await;
+                }
+                empty(&mut pipe, to).await?;
+                flow.guest.moved(moved, Path::Splice);
+                left -= moved as u64;
+                framed.carried(moved as u64);
+                if meter.is_turn_over(moved) {
+                    next_turn().await;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                blocked += 1;
+                let deadline = flow.deadline(now(), meter);
+                let began = now();
+                let readable = within(deadline, from.readable()).await;
+                meter.waited += now().saturating_duration_since(began);
+                readable.ok_or(Stop::Silent)?;
+            }
+            Err(_) => return Err(Stop::Source(Cut::Gone)),
+        }
+    }
+    Ok(left == 0)
+}
+
+/// Sends all that a pipe holds.
+async fn empty(pipe: &mut Pipe, to: &Link) -> Result<(), Stop> {
+    while !pipe.is_empty() {
+        match to.splice_out(pipe) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                stalled(to.writable()).await?;
+            }
+            Err(_) => return Err(Stop::Sink),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! What is known of one request while it is served, and what is counted and logged of it when it ends, whichever way:
+//! also when its connection is cut, or its client takes it back. It decides nothing.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringgate_engine::plugin::{ClosedBy, Guest, Pool, Reason, Server, Value, now};
+
+use crate::counters::HttpCounters;
+
+/// The status in log and metrics of a request whose client went away before an answer began.
+const GONE: u16 = 499;
+
+/// Bytes of the longest path that is logged; a longer one is cut.
+const SHOWN_BYTES_MAX: usize = 2048;
+
+/// One request.
+pub struct Record {
+    guest: Guest,
+    counters: Arc<HttpCounters>,
+    started: Instant,
+    method: RefCell<String>,
+    host: RefCell<String>,
+    path: RefCell<String>,
+    /// The number of its route in the counters and its name.
+    route: RefCell<(usize, Option<Arc<str>>)>,
+    client: Cell<Option<IpAddr>>,
+    server: RefCell<Option<(Arc<Pool>, Option<Arc<Server>>)>>,
+    connect: Cell<Option<Duration>>,
+    first_byte: Cell<Option<Duration>>,
+    status: Cell<u16>,
+    bytes_in: Cell<u64>,
+    bytes_out: Cell<u64>,
+    retries: Cell<u32>,
+    ending: Cell<Option<(ClosedBy, Reason)>>,
+    consumer: RefCell<Option<Arc<str>>>,
+    request_id: RefCell<String>,
+}
+
+impl Record {
+    /// One that begins now.
+    pub fn begin_now(guest: &Guest, counters: &Arc<HttpCounters>) -> Self {
+        Self {
+            guest: guest.clone(),
+            counters: counters.clone(),
+            started: now(),
+            method: RefCell::default(),
+            host: RefCell::default(),
+            path: RefCell::default(),
+            route: RefCell::default(),
+            client: Cell::new(None),
+            server: RefCell::default(),
+            connect: Cell::new(None),
+            first_byte: Cell::new(None),
+            status: Cell::new(0),
+            bytes_in: Cell::new(0),
+            bytes_out: Cell::new(0),
+            retries: Cell::new(0),
+            ending: Cell::new(None),
+            consumer: RefCell::default(),
+            request_id: RefCell::default(),
+        }
+    }
+
+    /// Notes the method.
+    pub fn note_method(&self, method: &str) {
+        self.method.borrow_mut().push_str(method);
+    }
+
+    /// Notes what was asked for, when that is logged.
+    pub fn note_target(&self, host: &str, path: &str) {
+        if self.guest.logs() {
+            self.host.borrow_mut().push_str(cut(host));
+            self.path.borrow_mut().push_str(cut(path));
+        }
+    }
+
+    /// Notes the route that decided.
+    pub fn note_route(&self, number: usize, name: &Arc<str>) {
+        *self.route.borrow_mut() = (number, Some(name.clone()));
+    }
+
+    /// Notes who the client is, when it is not the one that connected.
+    pub fn note_client(&self, client: IpAddr) {
+        self.client.set(Some(client));
+    }
+
+    /// Notes whose request it is.
+    pub fn note_consumer(&self, consumer: &Arc<str>) {
+        *self.consumer.borrow_mut() = Some(consumer.clone());
+    }
+
+    /// Notes the id of the request.
+    pub fn note_id(&self, id: &str) {
+        if self.guest.logs() {
+            self.request_id.borrow_mut().push_str(id);
+        }
+    }
+
+    /// Notes where it goes.
+    pub fn note_pool(&self, pool: &Arc<Pool>) {
+        *self.server.borrow_mut() = Some((pool.clone(), None));
+    }
+
+    /// Notes who is asked, and how long the connect took, if it took one.
+    pub fn note_server(&self, pool: &Arc<Pool>, server: &Arc<Server>, connect: Option<Duration>) {
+        *self.server.borrow_mut() = Some((pool.clone(), Some(server.clone())));
+        self.connect.set(connect);
+    }
+
+    /// Notes that the server has begun to answer.
+    pub fn note_first_byte(&self) {
+        let took = now().saturating_duration_since(self.started);
+        self.first_byte.set(Some(took));
+        if let Some((pool, _)) = &*self.server.borrow() {
+            let counters = pool.counters.of(self.guest.worker());
+            counters.first_byte.record(took);
+        }
+    }
+
+    /// Notes one more try.
+    pub fn note_retry(&self) {
+        self.retries.set(self.retries.get() + 1);
+    }
+
+    /// Notes that an answer has begun.
+    pub fn begin(&self, status: u16) {
+        self.status.set(status);
+    }
+
+    /// Notes bytes of the request's body.
+    pub fn add_in(&self, bytes: usize) {
+        self.bytes_in.set(self.bytes_in.get() + bytes as u64);
+    }
+
+    /// Notes bytes of the answer's body.
+    pub fn add_out(&self, bytes: usize) {
+        self.bytes_out.set(self.bytes_out.get() + bytes as u64);
+    }
+
+    /// Bytes of the request's body so far.
+    pub fn bytes_in(&self) -> u64 {
+        self.bytes_in.get()
+    }
+
+    /// Notes the end. The first one counts.
+    pub fn end(&self, by: ClosedBy, reason: Reason) {
+        if self.ending.get().is_none() {
+            self.ending.set(Some((by, reason)));
+        }
+    }
+
+    /// The number of its route in the counters.
+    pub fn route_number(&self) -> usize {
+        self.route.borrow().0
+    }
+
+    fn log(&self, took: Duration, (by, reason): (ClosedBy, Reason)) {
+        let client: &dyn Display = &self.guest.shown();
+        let known = self.client.get();
+        let client = known.as_ref().map_or(client, |known| known);
+        self.guest.log(|line| {
+            line.field("time", Value::Now);
+            line.field("listener", Value::Text(&self.guest.listener().name));
+            if let (_, Some(route)) = &*self.route.borrow() {
+                line.field("route", Value::Text(route));
+            }
+            if let Some((pool, server)) = &*self.server.borrow() {
+                line.field("pool", Value::Text(&pool.name));
+                if let Some(server) = server {
+                    line.field("server", Value::Text(&server.name));
+                }
+            }
+            line.field("client", Value::Shown(client));
+            if let Some(name) = self.guest.server_name() {
+                line.field("sni", Value::Text(name));
+            }
+            if let Some(tls) = self.guest.tls() {
+                line.field("tls", Value::Text(tls));
+            }
+            for (name, text) in [
+                ("method", &self.method),
+                ("host", &self.host),
+                ("path", &self.path),
+            ] {
+                let text = text.borrow();
+                if !text.is_empty() {
+                    line.field(name, Value::Text(&text));
+                }
+            }
+            line.field("status", Value::Count(self.shown_status().into()));
+            line.field("bytes_in", Value::Count(self.bytes_in.get()));
+            line.field("bytes_out", Value::Count(self.bytes_out.get()));
+            if let Some(connect) = self.connect.get() {
+                line.field("connect_s", Value::Seconds(connect));
+            }
+            if let Some(handshake) = self.guest.handshake() {
+                line.field("handshake_s", Value::Seconds(handshake));
+            }
+            if let Some(first_byte) = self.first_byte.get() {
+                line.field("first_byte_s", Value::Seconds(first_byte));
+            }
+            line.field("duration_s", Value::Seconds(took));
+            line.field("retries", Value::Count(self.retries.get().into()));
+            line.field("closed_by", Value::Text(by.word()));
+            line.field("reason", Value::Text(reason.word()));
+            if let Some(consumer) = &*self.consumer.borrow() {
+                line.field("consumer", Value::Text(consumer));
+            }
+            let id = self.request_id.borrow();
+            if !id.is_empty() {
+                line.field("request_id", Value::Text(&id));
+            }
+        });
+    }
+
+    fn shown_status(&self) -> u16 {
+        match self.status.get() {
+            0 => GONE,
+            status => status,
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let took = now().saturating_duration_since(self.started);
+        let ending = self.ending.get().unwrap_or_else(|| match self.guest.cut() {
+            Some(reason) => (ClosedBy::Ringgate, reason),
+            None => (ClosedBy::Client, Reason::ClientReset),
+        });
+        let route = self.route_number();
+        self.counters.of(self.guest.worker()).request(
+            route,
+            &self.method.borrow(),
+            self.shown_status(),
+            took,
+        );
+        if self.guest.logs() {
+            self.log(took, ending);
+        }
+    }
+}
+
+fn cut(text: &str) -> &str {
+    let end = text.floor_char_boundary(SHOWN_BYTES_MAX);
+    &text[..end]
+}

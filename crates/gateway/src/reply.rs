@@ -1,0 +1,180 @@
+//! What goes back to a client: informational answers, then one final head and its body. It decides how the client's
+//! version of HTTP shows where the body ends, and nothing else.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use http::{Response, StatusCode};
+use ringgate_engine::plugin::Link;
+
+use crate::fields::{Fields, Known, write_field};
+use crate::head::{Framing, Version};
+use crate::outgoing::{Frame, Outgoing, Written};
+use crate::stream::{StreamOut, map_of};
+
+/// Where the answer to one request goes.
+pub enum Reply<'a> {
+    /// To a client of HTTP/1.
+    One(Answer<'a>),
+    /// To a stream of HTTP/2.
+    Two(SendResponse<Bytes>),
+}
+
+/// The answer to a request of HTTP/1.
+pub struct Answer<'a> {
+    /// The client.
+    pub link: &'a Link,
+    /// What has not gone out.
+    pub out: &'a mut Vec<u8>,
+    /// The client's version.
+    pub version: Version,
+    /// The connection ends with this answer.
+    pub closes: bool,
+    /// An HTTP/1.0 client has asked to go on.
+    pub keeps_alive: bool,
+    /// The method is HEAD: a length would be that of another answer.
+    pub is_head: bool,
+}
+
+/// A final head.
+pub struct Head<'a> {
+    /// 200 to 599.
+    pub status: u16,
+    /// Its fields, without those of framing and of the connection.
+    pub fields: &'a Fields,
+    /// Where its body ends.
+    pub framing: Framing,
+    /// The length of the body that a GET would get, for HEAD and 304.
+    pub length: Option<&'a [u8]>,
+}
+
+impl Reply<'_> {
+    /// Tells the client something on the way (RFC 9110 §15.2). HTTP/1.0 knows nothing of it.
+    ///
+    /// # Errors
+    /// When the client takes no more.
+    pub async fn inform(&mut self, status: u16, fields: &Fields) -> io::Result<()> {
+        match self {
+            Self::One(answer) if answer.version == Version::V1_0 => Ok(()),
+            Self::One(answer) => {
+                let mut head = Vec::new();
+                push_line(&mut head, status);
+                fields.write(&mut head);
+                head.extend_from_slice(b"\r\n");
+                answer.link.send_all(&head).await
+            }
+            Self::Two(stream) => {
+                let mut response = Response::new(());
+                *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::CONTINUE);
+                *response.headers_mut() = map_of(fields.iter());
+                // A stream that was reset hears of it with the final answer.
+                let _ = stream.send_informational(response);
+                Ok(())
+            }
+        }
+    }
+
+    /// Begins the final answer; its body follows.
+    ///
+    /// # Errors
+    /// When the client takes no more.
+    pub fn begin(&mut self, head: &Head<'_>) -> io::Result<Outgoing<'_>> {
+        match self {
+            Self::One(answer) => Ok(Outgoing::One(answer.begin(head))),
+            Self::Two(stream) => {
+                let mut response = Response::new(());
+                *response.status_mut() = StatusCode::from_u16(head.status)
+                    .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let fields = response.headers_mut();
+                *fields = map_of(head.fields.iter().filter(|field| !is_ours(field.known)));
+                let length = match head.framing {
+                    Framing::Length(length) => Some(length.into()),
+                    _ => head.length.and_then(|length| http::HeaderValue::from_bytes(length).ok()),
+                };
+                if let Some(length) = length {
+                    fields.insert(http::header::CONTENT_LENGTH, length);
+                }
+                let is_over = head.framing == Framing::None;
+                let stream = stream
+                    .send_response(response, is_over)
+                    .map_err(io::Error::other)?;
+                Ok(Outgoing::Two(StreamOut::new(stream, is_over)))
+            }
+        }
+    }
+
+    /// Whether the client has taken its request back.
+    pub fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::One(_) => Poll::Pending,
+            Self::Two(stream) => stream.poll_reset(context).map(drop),
+        }
+    }
+
+    /// Lets the connection end with this answer, where the version has such a thing.
+    pub fn close(&mut self) {
+        if let Self::One(answer) = self {
+            answer.closes = true;
+        }
+    }
+}
+
+impl Answer<'_> {
+    fn begin(&mut self, head: &Head<'_>) -> Written<'_> {
+        let out = &mut *self.out;
+        push_line(out, head.status);
+        for field in head.fields.iter().filter(|field| !is_ours(field.known)) {
+            write_field(out, field.name, field.value);
+        }
+        let frame = match head.framing {
+            Framing::None => {
+                match head.length {
+                    Some(length) => write_field(out, "content-length", length),
+                    None if !self.is_head && head.status != 204 && head.status != 304 => {
+                        write_field(out, "content-length", b"0");
+                    }
+                    None => {}
+                }
+                Frame::Bare
+            }
+            Framing::Length(length) => {
+                let mut digits = itoa::Buffer::new();
+                write_field(out, "content-length", digits.format(length).as_bytes());
+                Frame::Bare
+            }
+            Framing::Chunked | Framing::UntilClose if self.version == Version::V1_0 => {
+                self.closes = true;
+                Frame::Bare
+            }
+            Framing::Chunked | Framing::UntilClose => {
+                write_field(out, "transfer-encoding", b"chunked");
+                Frame::Chunks
+            }
+        };
+        if self.closes {
+            write_field(out, "connection", b"close");
+        } else if self.keeps_alive {
+            write_field(out, "connection", b"keep-alive");
+        }
+        out.extend_from_slice(b"\r\n");
+        Written::new(self.link, frame, out)
+    }
+}
+
+/// Writes the first line of a response of HTTP/1 (RFC 9112 §4).
+pub fn push_line(out: &mut Vec<u8>, status: u16) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.push(b' ');
+    let known = StatusCode::from_u16(status).ok();
+    let words = known.and_then(|status| status.canonical_reason());
+    out.extend_from_slice(words.unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether a field of an answer is written by [`Reply::begin`] or speaks of a connection only.
+pub fn is_ours(known: Known) -> bool {
+    known == Known::ContentLength || known.is_hop_by_hop()
+}

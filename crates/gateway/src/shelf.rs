@@ -1,0 +1,92 @@
+//! What one worker keeps for all of its HTTP connections: connections to servers, what it remembers of tokens, the
+//! budgets of retries, and room that requests lend each other, so that a connection that waits holds nearly nothing.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use ringgate_engine::plugin::{Budget, Pool};
+
+use crate::auth::Memory;
+use crate::head::{RequestHead, ResponseHead};
+use crate::servers::Servers;
+use crate::streams::Streams;
+
+/// Pieces of room that are kept; more are never in use at once for long.
+const KEPT_MAX: usize = 64;
+
+/// Larger room is given back to the system.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// The things of one worker.
+#[derive(Default)]
+pub(crate) struct Shelf {
+    /// Connections to servers of HTTP/1.
+    pub(crate) servers: Rc<Servers>,
+    /// Connections to servers of HTTP/2.
+    pub(crate) streams: Rc<Streams>,
+    /// Who was recognised.
+    pub(crate) memory: RefCell<Memory>,
+    budgets: RefCell<Vec<Option<Budget>>>,
+    buffers: RefCell<Vec<Vec<u8>>>,
+    heads: RefCell<Vec<Box<(RequestHead, ResponseHead)>>>,
+    random: Cell<u64>,
+}
+
+impl Shelf {
+    /// An empty buffer.
+    pub(crate) fn buffer(&self) -> Vec<u8> {
+        self.buffers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back.
+    pub(crate) fn give_back(&self, mut buffer: Vec<u8>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffers.len() < KEPT_MAX && buffer.capacity() <= KEPT_BYTES_MAX {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+
+    /// Room for the heads of one request.
+    pub(crate) fn heads(&self) -> Box<(RequestHead, ResponseHead)> {
+        self.heads.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes it back.
+    pub(crate) fn give_back_heads(&self, heads: Box<(RequestHead, ResponseHead)>) {
+        let mut kept = self.heads.borrow_mut();
+        let bytes = heads.0.fields.room() + heads.1.fields.room();
+        if kept.len() < KEPT_MAX && bytes <= KEPT_BYTES_MAX {
+            kept.push(heads);
+        }
+    }
+
+    /// Notes a request for a pool.
+    pub(crate) fn earn(&self, pool: &Pool) {
+        self.budget(pool, Budget::earn);
+    }
+
+    /// Whether a request for a pool may be tried once more.
+    pub(crate) fn spend(&self, pool: &Pool) -> bool {
+        self.budget(pool, Budget::spend)
+    }
+
+    fn budget<T>(&self, pool: &Pool, with: impl FnOnce(&mut Budget) -> T) -> T {
+        let mut budgets = self.budgets.borrow_mut();
+        let index = pool.id.index();
+        if budgets.len() <= index {
+            budgets.resize(index + 1, None);
+        }
+        let budget = &mut budgets[index];
+        with(budget.get_or_insert_with(|| Budget::new(pool.retry.budget_percent)))
+    }
+
+    /// A number at random (splitmix64), to spread requests by.
+    pub(crate) fn random(&self) -> u64 {
+        let seed = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(seed);
+        let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}

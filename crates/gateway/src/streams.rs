@@ -1,0 +1,347 @@
+//! Connections to servers of HTTP/2, of one worker: each carries many requests at once, as many as its server allows. A
+//! connection that its server is leaving gets no new ones.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use ringgate_engine::plugin::{
+    Guest, Link, Piece, Pool, Race, Reason, Server, ServerId, Signal, Sleep, Upstream, now, race,
+    spawn,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::patience::within;
+use crate::stream::StreamOut;
+
+/// How long a connection without a request is kept.
+const IDLE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a server may take to show that it speaks HTTP/2.
+const GREETING_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes that a server may send on one stream, and on a connection, before they are taken.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Bytes of a server's head.
+const HEAD_BYTES_MAX: u32 = 64 * 1024;
+
+/// Bytes of a request's body that wait in one stream for room at the server.
+const SEND_BYTES_MAX: usize = 256 * 1024;
+
+/// How long a request waits for a stream when a server allows no more.
+const STREAM_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The connections of a worker.
+#[derive(Default)]
+pub(crate) struct Streams {
+    /// By pool and server.
+    conns: RefCell<Vec<Vec<Vec<Rc<Carrier>>>>>,
+}
+
+/// One connection.
+struct Carrier {
+    server: Arc<Server>,
+    tls: Option<*const ()>,
+    sender: RefCell<SendRequest<Bytes>>,
+    connect: Duration,
+    /// Streams that are open.
+    open: Cell<usize>,
+    idle_since: Cell<Instant>,
+    /// Said when it takes no more requests.
+    is_over: Signal<()>,
+}
+
+/// A stream that is to be opened.
+pub(crate) struct Tube {
+    carrier: Rc<Carrier>,
+    is_new: bool,
+    open: Option<Opened>,
+}
+
+/// An open stream, counted as one.
+struct Opened(Rc<Carrier>);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        self.0.idle_since.set(now());
+    }
+}
+
+impl Tube {
+    /// How long the connect took, when there was one for this request.
+    pub(crate) fn connect(&self) -> Option<Duration> {
+        self.is_new.then_some(self.carrier.connect)
+    }
+
+    /// Sends a head; `ends` when no body follows.
+    ///
+    /// # Errors
+    /// When the connection takes no more.
+    pub(crate) fn send(
+        &mut self,
+        head: http::Request<()>,
+        ends: bool,
+    ) -> Result<(ResponseFuture, StreamOut), h2::Error> {
+        let sent = self.carrier.sender.borrow_mut().send_request(head, ends);
+        if sent.is_err() {
+            self.carrier.is_over.say(());
+        }
+        let (response, stream) = sent?;
+        self.open.get_or_insert_with(|| Opened(self.carrier.clone()));
+        Ok((response, StreamOut::new(stream, ends)))
+    }
+}
+
+impl Streams {
+    /// A stream to a server, on a connection that is there or a new one.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) async fn open(
+        self: &Rc<Self>,
+        guest: &Guest,
+        pool: &Arc<Pool>,
+        id: ServerId,
+    ) -> Result<Tube, Reason> {
+        let deadline = now() + STREAM_PATIENCE;
+        if let Some(carrier) = self.find(pool, id) {
+            if let Some(ready) = within(deadline, ready_to_send(&carrier)).await
+                && ready
+            {
+                return Ok(tube(carrier, false));
+            }
+        }
+        let upstream = guest.connect(pool, id).await?;
+        let carrier = Carrier::greet(upstream, pool, guest).await?;
+        self.keep(pool, id, carrier.clone());
+        match within(deadline, ready_to_send(&carrier)).await {
+            Some(true) => Ok(tube(carrier, true)),
+            _ => Err(Reason::BadResponse),
+        }
+    }
+
+    /// The connection with the fewest streams that has room for one more.
+    fn find(&self, pool: &Pool, id: ServerId) -> Option<Rc<Carrier>> {
+        let mut conns = self.conns.borrow_mut();
+        let known = conns.get_mut(pool.id.index())?.get_mut(id.index())?;
+        known.retain(|carrier| carrier.is_over.said().is_none());
+        let tls = tls_of(pool);
+        let usable = known.iter().filter(|carrier| {
+            Arc::ptr_eq(&carrier.server, pool.server(id)) && carrier.tls == tls
+        });
+        let free = usable.filter(|carrier| carrier.has_room());
+        free.min_by_key(|carrier| carrier.open.get()).cloned()
+    }
+
+    fn keep(&self, pool: &Pool, id: ServerId, carrier: Rc<Carrier>) {
+        // The PROXY header has named one client: nobody else's requests may follow it.
+        if pool.proxy_protocol.is_some() {
+            return;
+        }
+        let mut conns = self.conns.borrow_mut();
+        let pool = pool.id.index();
+        if conns.len() <= pool {
+            conns.resize_with(pool + 1, Vec::new);
+        }
+        let servers = &mut conns[pool];
+        if servers.len() <= id.index() {
+            servers.resize_with(id.index() + 1, Vec::new);
+        }
+        servers[id.index()].push(carrier);
+    }
+}
+
+fn tube(carrier: Rc<Carrier>, is_new: bool) -> Tube {
+    // It counts from here on, so that requests of one turn do not all choose one connection.
+    carrier.open.set(carrier.open.get() + 1);
+    Tube {
+        open: Some(Opened(carrier.clone())),
+        carrier,
+        is_new,
+    }
+}
+
+fn tls_of(pool: &Pool) -> Option<*const ()> {
+    pool.tls.as_ref().map(|tls| Arc::as_ptr(tls).cast())
+}
+
+/// Waits until a connection takes a request; `false` when it takes none any more.
+async fn ready_to_send(carrier: &Carrier) -> bool {
+    let ready = poll_fn(|context| carrier.sender.borrow_mut().poll_ready(context)).await;
+    if ready.is_err() {
+        carrier.is_over.say(());
+    }
+    ready.is_ok()
+}
+
+impl Carrier {
+    fn has_room(&self) -> bool {
+        self.open.get() < self.sender.borrow().current_max_send_streams()
+    }
+
+    /// Begins HTTP/2 with a server and serves its connection in a task of its own.
+    async fn greet(upstream: Upstream, pool: &Pool, guest: &Guest) -> Result<Rc<Self>, Reason> {
+        if !upstream.is_plain() && upstream.protocol().as_deref() != Some(b"h2") {
+            return Err(Reason::BadResponse);
+        }
+        let (server, connect) = (upstream.server().clone(), upstream.connect());
+        let worker = guest.worker();
+        let upstream = Rc::new(upstream);
+        let io = LinkIo::new(upstream.clone());
+        let handshake = h2::client::Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(HEAD_BYTES_MAX)
+            .max_send_buffer_size(SEND_BYTES_MAX)
+            .enable_push(false)
+            .handshake::<_, Bytes>(io);
+        let greeted = within(now() + GREETING_PATIENCE, handshake).await;
+        let (sender, connection) = greeted
+            .ok_or(Reason::ResponseTimeout)?
+            .map_err(|_| Reason::BadResponse)?;
+        let carrier = Rc::new(Self {
+            server,
+            tls: tls_of(pool),
+            sender: RefCell::new(sender),
+            connect,
+            open: Cell::new(0),
+            idle_since: Cell::new(now()),
+            is_over: Signal::default(),
+        });
+        let kept = carrier.clone();
+        spawn(async move {
+            race(connection, kept.grows_old()).await;
+            kept.is_over.say(());
+            upstream.count_end(worker);
+        });
+        Ok(carrier)
+    }
+
+    /// Waits until it has carried nothing for long, or takes no more and carries nothing.
+    async fn grows_old(&self) {
+        loop {
+            let pause = Sleep::until(now() + Duration::from_secs(1));
+            let over = async {
+                match self.is_over.said() {
+                    None => self.is_over.heard().await,
+                    Some(()) => std::future::pending().await,
+                }
+            };
+            if let Race::Second(()) = race(pause.wait(), over).await {
+                continue;
+            }
+            let is_old = self.idle_since.get() + IDLE_PATIENCE < now();
+            if self.open.get() == 0 && (is_old || self.is_over.said().is_some()) {
+                return;
+            }
+        }
+    }
+}
+
+/// A link as the `h2` crate reads and writes one.
+pub(crate) struct LinkIo<L> {
+    link: L,
+    piece: Option<(Piece, usize)>,
+}
+
+impl<L> LinkIo<L> {
+    /// The link, with nothing read of it.
+    pub(crate) fn new(link: L) -> Self {
+        Self { link, piece: None }
+    }
+
+    /// Puts bytes before what is read.
+    pub(crate) fn heard(mut self, bytes: Vec<u8>) -> Self {
+        self.piece = Some((Piece::Bytes(bytes), 0));
+        self
+    }
+}
+
+/// What leads to a link.
+pub(crate) trait ToLink: Unpin {
+    fn link(&self) -> &Link;
+}
+
+impl ToLink for Rc<Upstream> {
+    fn link(&self) -> &Link {
+        self
+    }
+}
+
+impl ToLink for Guest {
+    fn link(&self) -> &Link {
+        self.client()
+    }
+}
+
+impl<L: ToLink> AsyncRead for LinkIo<L> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if let Some((piece, used)) = &mut this.piece {
+                let rest = &piece[*used..];
+                let taken = rest.len().min(into.remaining());
+                into.put_slice(&rest[..taken]);
+                *used += taken;
+                if *used == piece.len() {
+                    this.piece = None;
+                }
+                if taken > 0 {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            let piece = ready!(this.link.link().poll_recv(context))?;
+            if piece.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            this.piece = Some((piece, 0));
+        }
+    }
+}
+
+impl<L: ToLink> AsyncWrite for LinkIo<L> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.link.link().poll_send(&[IoSlice::new(bytes)], context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.link.link().poll_send(pieces, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.link.link().poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let link = self.link.link();
+        ready!(link.poll_flush(context))?;
+        link.shutdown();
+        Poll::Ready(Ok(()))
+    }
+}
