@@ -1,5 +1,5 @@
-//! The fields of a head (RFC 9110 §5), in one flat buffer: names in lower case, values as they came, in their order. It
-//! checks nothing: what is put in was checked by the codec that read it.
+//! The fields of a head (RFC 9110 §5), in one flat buffer: names in lower case, values as they came, in their order.
+//! It checks nothing: what is put in was checked by the codec that read it.
 
 use std::ops::Range;
 
@@ -29,6 +29,8 @@ pub enum Known {
     Http2Settings,
     /// `keep-alive` (RFC 2068 §19.7.1).
     KeepAlive,
+    /// `proxy`, which CGI turns into `HTTP_PROXY` (CVE-2016-5385).
+    Proxy,
     /// `proxy-authenticate` (RFC 9110 §11.7.1).
     ProxyAuthenticate,
     /// `proxy-authorization` (RFC 9110 §11.7.2).
@@ -47,8 +49,18 @@ pub enum Known {
     XConsumer,
     /// `x-forwarded-for`.
     XForwardedFor,
+    /// `x-forwarded-host`.
+    XForwardedHost,
+    /// `x-forwarded-port`.
+    XForwardedPort,
+    /// `x-forwarded-proto`.
+    XForwardedProto,
+    /// `x-original-url`: some servers take it for the target.
+    XOriginalUrl,
     /// `x-request-id`.
     XRequestId,
+    /// `x-rewrite-url`: some servers take it for the target.
+    XRewriteUrl,
 }
 
 impl Known {
@@ -58,6 +70,7 @@ impl Known {
             (2, b"te") => Self::Te,
             (4, b"host") => Self::Host,
             (4, b"date") => Self::Date,
+            (5, b"proxy") => Self::Proxy,
             (6, b"cookie") => Self::Cookie,
             (6, b"expect") => Self::Expect,
             (7, b"trailer") => Self::Trailer,
@@ -67,6 +80,11 @@ impl Known {
             (10, b"keep-alive") => Self::KeepAlive,
             (10, b"x-consumer") => Self::XConsumer,
             (12, b"x-request-id") => Self::XRequestId,
+            (13, b"x-rewrite-url") => Self::XRewriteUrl,
+            (14, b"x-original-url") => Self::XOriginalUrl,
+            (16, b"x-forwarded-host") => Self::XForwardedHost,
+            (16, b"x-forwarded-port") => Self::XForwardedPort,
+            (17, b"x-forwarded-proto") => Self::XForwardedProto,
             (13, b"authorization") => Self::Authorization,
             (14, b"content-length") => Self::ContentLength,
             (14, b"http2-settings") => Self::Http2Settings,
@@ -153,18 +171,24 @@ impl Fields {
 
     /// Adds a field behind the others. The name is ASCII.
     pub fn push(&mut self, name: &str, value: &[u8]) {
+        self.push_written(name, |out| out.extend_from_slice(value));
+    }
+
+    /// Adds a field behind the others, whose value is what `write` appends. The name is ASCII.
+    pub fn push_written(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.text.len();
         let name = &name.as_bytes()[..name.len().min(Self::NAME_BYTES_MAX)];
         self.text
             .extend(name.iter().map(|byte| byte.to_ascii_lowercase()));
         let known = Known::of(&self.text[start..]);
-        self.text.extend_from_slice(value);
+        let value = self.text.len();
+        write(&mut self.text);
         self.list.push(Entry {
             known,
             removed: false,
             name_len: name.len() as u16,
             start: start as u32,
-            value_len: value.len() as u32,
+            value_len: self.text.len().saturating_sub(value) as u32,
         });
     }
 
@@ -198,7 +222,7 @@ impl Fields {
     }
 
     /// The values of a known field, in their order.
-    pub fn all(&self, known: Known) -> impl Iterator<Item = &[u8]> + Clone {
+    pub fn all(&self, known: Known) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
         let wanted = move |entry: &&Entry| entry.known == known && !entry.removed;
         let kept = self.list.iter().filter(wanted);
         kept.map(|entry| &self.text[entry.value()])

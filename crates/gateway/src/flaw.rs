@@ -1,5 +1,5 @@
-//! What can be wrong with a request before anything is asked of it: its target, its host, its fields of the connection.
-//! Each flaw knows its answer. None of them repeats what the client sent.
+//! What can be wrong with a request before anything is asked of it: its target, its host, its fields of the
+//! connection. Each flaw knows its answer. None of them repeats what the client sent.
 
 /// Why a request is refused as it stands. The client is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,5 +1,5 @@
-//! The host that a request asks for (RFC 9110 §7.2), in the one form in which it is compared, logged and forwarded. It
-//! resolves nothing, and a name that looks like an address of another spelling (`0x7f.1`) stays a name.
+//! The host that a request asks for (RFC 9110 §7.2), in the one form in which it is compared, logged and forwarded.
+//! It resolves nothing, and a name that looks like an address of another spelling (`0x7f.1`) stays a name.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,9 +1,9 @@
-//! The target of a request (RFC 9112 §3.2) with its path in canonical form: what is matched is what is forwarded. A path
-//! that is canonical already is scanned once and not copied; what servers may read in two ways is refused.
+//! The target of a request (RFC 9112 §3.2) with its path in canonical form: what is matched is what is forwarded. A
+//! path that is canonical already is scanned once and not copied; what servers may read in two ways is refused.
 //!
-//! Percent-encoded bytes that need no encoding are decoded once (RFC 3986 §6.2.2.2), the others keep it in upper case;
-//! bytes that should be encoded and that browsers send as they are (`|`, `[`, …) are encoded; dot segments are removed
-//! and slashes merged. A reserved byte and its encoding (`:` and `%3A`) stay two things, as the RFC has it.
+//! Percent-encoded bytes that need no encoding are decoded once (RFC 3986 §6.2.2.2), the others keep it in upper
+//! case; bytes that should be encoded and that browsers send as they are (`|`, `[`, …) are encoded; dot segments are
+//! removed and slashes merged. A reserved byte and its encoding (`:` and `%3A`) stay two things, as the RFC has it.
 
 mod path;
 

@@ -1,5 +1,5 @@
-//! The routes of one host pattern and one path pattern. Where they are many, those that want a value of a field are found
-//! by that value; the others are tried in their order.
+//! The routes of one host pattern and one path pattern. Where they are many, those that want a value of a field are
+//! found by that value; the others are tried in their order.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,8 +15,11 @@ pub(super) struct Bucket {
     /// Those that are tried, in their order.
     tried: Vec<u32>,
     /// Those that want a value of a field: by its name, then by the value.
-    by_field: Map<Box<str>, Map<Box<[u8]>, Vec<u32>>>,
+    by_field: Map<Box<str>, ByValue>,
 }
+
+/// Routes by the value that they want of a field.
+type ByValue = Map<Box<[u8]>, Vec<u32>>;
 
 impl Bucket {
     /// Adds a route behind the others.

@@ -1,5 +1,5 @@
-//! A hash map of what the configuration names, for keys of some dozen bytes. Its hash is quick and no defence: who asks
-//! it cannot put anything in.
+//! A hash map of what the configuration names, for keys of some dozen bytes. Its hash is quick and no defence: who
+//! asks it cannot put anything in.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

@@ -1,8 +1,8 @@
-//! The parameters of a query, as routes look at them: `name=value` with `&` between (the form that browsers send, WHATWG
-//! URL §5.1), percent-decoded. Nothing of the query is changed.
+//! The parameters of a query, as routes look at them: `name=value` with `&` between (the form that browsers send,
+//! WHATWG URL §5.1), percent-decoded. Nothing of the query is changed.
 //!
-//! A `+` is a plus and no space: which of the two a server takes it for is not known here. A parameter without `=` has
-//! the empty value. A percent sign without two hexadecimal digits stands for itself.
+//! A `+` is a plus and no space: which of the two a server takes it for is not known here. A parameter without `=`
+//! has the empty value. A percent sign without two hexadecimal digits stands for itself.
 
 use ringgate_config::FieldCondition;
 

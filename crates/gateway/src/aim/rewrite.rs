@@ -1,5 +1,5 @@
-//! What a path becomes on its way to the server. Of canonical parts it makes a canonical path, and what is not named by
-//! the rewrite it leaves out.
+//! What a path becomes on its way to the server. Of canonical parts it makes a canonical path, and what is not named
+//! by the rewrite it leaves out.
 
 use std::borrow::Cow;
 
@@ -12,8 +12,8 @@ pub fn matching<'p>(patterns: &'p [PathPattern], path: &str) -> Option<&'p PathP
         .find(|pattern| rest(pattern, path).is_some())
 }
 
-/// The path by `to`. With a star at its end it takes what the star of `matched` stood for, the pattern that the path fits:
-/// nothing where that has no star, the whole path where the route wants none (`None`). `*` stays as it is.
+/// The path by `to`. With a star at its end it takes what the star of `matched` stood for, the pattern that the path
+/// fits: nothing where that has no star, the whole path where the route wants none (`None`). `*` stays as it is.
 pub fn rewrite<'a>(
     matched: Option<&PathPattern>,
     to: &'a PathPattern,

@@ -1,4 +1,5 @@
-//! How requests of one route are split between pools. The chance is the caller's: the same number gives the same pool.
+//! How requests of one route are split between pools. The chance is the caller's: the same number gives the same
+//! pool.
 
 use ringgate_config::PoolIndex;
 
@@ -8,7 +9,7 @@ pub fn pick(pools: &[(PoolIndex, u32)], random: u64) -> Option<PoolIndex> {
         return Some(*pool);
     }
     let total: u64 = pools.iter().map(|(_, share)| u64::from(*share)).sum();
-    let mut place = (u128::from(total) * u128::from(random) >> 64) as u64;
+    let mut place = ((u128::from(total) * u128::from(random)) >> 64) as u64;
     for (pool, share) in pools {
         let share = u64::from(*share);
         if place < share {

@@ -1,5 +1,5 @@
-//! Values by sequences of parts: the segments of a path, the labels of a name. A walk goes as deep as the tree does and
-//! no deeper, however long the sequence is that it is asked for.
+//! Values by sequences of parts: the segments of a path, the labels of a name. A walk goes as deep as the tree does
+//! and no deeper, however long the sequence is that it is asked for.
 
 use super::map::Map;
 

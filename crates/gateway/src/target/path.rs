@@ -61,8 +61,8 @@ pub fn canonical(path: &str) -> Result<Cow<'_, str>, Flaw> {
     }
 }
 
-/// The canonical path at the begin of `raw`, which is a slash, and what stands behind it: nothing, or what begins with
-/// a question mark.
+/// The canonical path at the begin of `raw`, which is a slash, and what stands behind it: nothing, or what begins
+/// with a question mark.
 pub(super) fn take(raw: &[u8]) -> Result<(Cow<'_, str>, &[u8]), Flaw> {
     if let Some(end) = canonical_until(raw)
         && let Ok(path) = std::str::from_utf8(&raw[..end])

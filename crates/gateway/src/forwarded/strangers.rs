@@ -1,0 +1,49 @@
+//! Which fields tell a server whom to trust: who the client is, what it asked for, who vouches for it. Told by a
+//! stranger they are removed; the list is closed and needs no setting.
+
+use crate::fields::{Field, Known};
+
+/// Whether a field tells of the client or its request what only a trusted proxy may. Those that the gateway sets
+/// itself are among them.
+pub(super) fn is_trust(field: Field<'_>) -> bool {
+    match field.known {
+        Known::Forwarded
+        | Known::XConsumer
+        | Known::XForwardedFor
+        | Known::XForwardedHost
+        | Known::XForwardedPort
+        | Known::XForwardedProto
+        | Known::XRequestId => true,
+        Known::Other => is_trust_name(field.name),
+        known => is_never(known),
+    }
+}
+
+/// Whether a field is passed on for nobody: each makes some servers answer for another target, or ask another one.
+pub(super) fn is_never(known: Known) -> bool {
+    matches!(
+        known,
+        Known::Proxy | Known::XOriginalUrl | Known::XRewriteUrl
+    )
+}
+
+fn is_trust_name(name: &str) -> bool {
+    // Most names are told apart by two bytes.
+    match name.as_bytes() {
+        [b'x', b'-', ..] => {}
+        [b't', b'r', ..] => return name == "true-client-ip",
+        _ => return false,
+    }
+    name.starts_with("x-forwarded-")
+        || name.starts_with("x-envoy-")
+        || matches!(
+            name,
+            "x-authenticated-user"
+                | "x-client-ip"
+                | "x-cluster-client-ip"
+                | "x-http-method"
+                | "x-http-method-override"
+                | "x-method-override"
+                | "x-real-ip"
+        )
+}
