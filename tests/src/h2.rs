@@ -224,8 +224,8 @@ impl H2 {
     pub fn body(&mut self, stream: u32, mut bytes: &[u8], ends: Ends) {
         while !bytes.is_empty() {
             let window = |end: &Self| end.send_window.min(end.stream_window(stream));
-            self.wait("credit", |end| window(end) > 0);
-            if self.closed || self.deaf || self.is_over(stream) {
+            self.wait("credit", |end| window(end) > 0 || end.is_unwanted(stream));
+            if self.closed || self.deaf || self.is_unwanted(stream) {
                 return;
             }
             let credit = usize::try_from(window(self)).expect("credit is positive");
@@ -264,6 +264,13 @@ impl H2 {
             (_, Some((_, code))) => H2End::GoAway(code),
             _ => H2End::Closed,
         }
+    }
+
+    /// Whether nobody waits for the rest of a body: the stream was reset, or answered before.
+    fn is_unwanted(&self, stream: u32) -> bool {
+        let is_own = stream % 2 == self.next % 2;
+        let message = self.messages.get(&stream);
+        message.is_some_and(|message| message.reset.is_some() || (is_own && message.ended))
     }
 
     fn is_over(&self, stream: u32) -> bool {

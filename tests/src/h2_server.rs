@@ -156,3 +156,58 @@ pub fn serve_all(end: &mut H2, answer: &impl Fn(&H2Message) -> H2Answer) {
         answer(&end.messages[&stream]).send(end, stream);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::h2::{H2End, head};
+
+    #[test]
+    fn both_ends_understand_each_other() {
+        let server = H2Server::answering(|request| H2Answer {
+            trailers: vec![("x-length", request.body.len().to_string())],
+            ..H2Answer::body(request.body.clone())
+        });
+        let mut client = H2::connect(server.server().addr());
+        let large = vec![b'x'; 1_000_000];
+        for body in [&b""[..], b"small", &large] {
+            let stream = client.open(&head("POST", "/"), Ends::Later);
+            client.body(stream, body, Ends::Later);
+            client.fields(stream, &[("x-check", "1")], Ends::Here);
+            let answer = client.finish(stream).answer();
+            assert_eq!((answer.status(), answer.body.len()), (200, body.len()));
+            let length = body.len().to_string();
+            assert_eq!(answer.trailer("x-length"), Some(length.as_str()));
+        }
+        drop(client);
+        let received = crate::wait_for("it is kept", crate::PATIENCE, || {
+            Some(server.received()).filter(|received| received.len() == 3)
+        });
+        assert_eq!(received[1].text(), "small");
+        assert_eq!(received[1].trailer("x-check"), Some("1"));
+    }
+
+    #[test]
+    fn a_stream_ends_in_one_of_four_ways() {
+        let server = H2Server::start(&[], |end, number| {
+            let mut known = Vec::new();
+            let Some(stream) = end.next_request(&mut known) else {
+                return;
+            };
+            match number {
+                0 => end.send(&crate::frame::Frame::reset(stream, 7)),
+                1 => end.send(&crate::frame::Frame::go_away(0, 11)),
+                _ => return,
+            }
+            end.wait("the end", |_| false);
+        });
+        let ask = || {
+            let mut client = H2::connect(server.server().addr());
+            let stream = client.get("/");
+            client.finish(stream)
+        };
+        assert!(matches!(ask(), H2End::Reset(7)));
+        assert!(matches!(ask(), H2End::GoAway(11)));
+        assert!(matches!(ask(), H2End::Closed));
+    }
+}

@@ -190,6 +190,36 @@ fn a_body_that_stands_still_is_let_go_and_so_is_its_server() {
     ringgate.wait_until_quiet();
 }
 
+/// No shorter than the ten seconds that every body gets whatever its rate.
+#[test]
+fn a_body_that_trickles_is_let_go() {
+    let server = Recorder::start();
+    let ringgate = start(&server, "", "");
+    let mut trickling: Vec<Wire> = (0..20)
+        .map(|_| {
+            let mut wire = Wire::connect(ringgate.addr("web"));
+            wire.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+            wire
+        })
+        .collect();
+    wait_until("they are let go", PATIENCE, || {
+        trickling.iter_mut().for_each(|wire| wire.send("x"));
+        trickling.iter().all(has_come)
+    });
+    for mut wire in trickling {
+        if let Ok(answer) = wire.try_answer("POST") {
+            assert_eq!(answer.status, 408, "{answer:?}");
+        }
+    }
+    server.wait_all_ended();
+    assert!(server.received().is_empty());
+    // One that is fast enough goes on for as long as it takes.
+    let mut wire = Wire::connect(ringgate.addr("web"));
+    let body = "x".repeat(100_000);
+    wire.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    assert_eq!(wire.ask(body).status, 200);
+}
+
 #[test]
 fn a_connection_brings_so_many_requests_and_no_more() {
     let server = Recorder::start();
