@@ -14,6 +14,7 @@ const FLOW_CONTROL: u32 = 3;
 const STREAM_CLOSED: u32 = 5;
 const FRAME_SIZE: u32 = 6;
 const CANCEL: u32 = 8;
+const COMPRESSION: u32 = 9;
 const CALM: u32 = 11;
 
 /// No attack gets further than so many streams or frames.
@@ -151,7 +152,7 @@ const FLOODS: [Flood; 15] = [
             end.send(&Frame::window(stream, 0x7fff_ffff));
             end.send(&Frame::window(stream, 0x7fff_ffff));
         },
-        codes: &[CALM, FLOW_CONTROL],
+        codes: &[CALM, FLOW_CONTROL, PROTOCOL],
     },
     Flood {
         what: "MadeYouReset by HEADERS after the end",
@@ -175,7 +176,7 @@ const FLOODS: [Flood; 15] = [
             let stream = end.get("/made");
             end.send(&Frame::new(Frame::PRIORITY, 0, stream, [0; 4]));
         },
-        codes: &[CALM, FRAME_SIZE],
+        codes: &[CALM, FRAME_SIZE, PROTOCOL],
     },
     Flood {
         what: "MadeYouReset by a PRIORITY on itself",
@@ -342,7 +343,7 @@ fn heads_that_are_too_much_are_refused_and_cost_little() {
         let end = attacker.finish(stream);
         let refused = match &end {
             H2End::Answered(answer) => answer.status() == 431,
-            H2End::Reset(code) | H2End::GoAway(code) => [PROTOCOL, CALM].contains(code),
+            H2End::Reset(code) | H2End::GoAway(code) => [PROTOCOL, COMPRESSION, CALM].contains(code),
             H2End::Closed => false,
         };
         assert!(refused, "{what}: {end:?}");
@@ -368,13 +369,13 @@ fn an_endless_head_is_stopped() {
         let crumb = literal(0, "x-a", "b");
         end.send(&Frame::new(Frame::CONTINUATION, 0, 1, crumb));
     });
-    assert!([Some(CALM), Some(PROTOCOL)].contains(&code), "{code:?}");
+    assert!([Some(CALM), Some(COMPRESSION), Some(PROTOCOL)].contains(&code), "{code:?}");
     let mut attacker = scene.attacker();
     attacker.send(&first);
     let code = flood(&mut attacker, |end| {
         end.send(&Frame::new(Frame::CONTINUATION, 0, 1, []))
     });
-    assert!([Some(CALM), Some(PROTOCOL)].contains(&code), "{code:?}");
+    assert!([Some(CALM), Some(COMPRESSION), Some(PROTOCOL)].contains(&code), "{code:?}");
     scene.others_go_on("CONTINUATION");
     // One that begins and never goes on has no longer than any other head.
     let mut attacker = scene.attacker();
