@@ -1,9 +1,11 @@
 //! A plan as a file again, with the defaults filled in; left out is only what follows something else, such as the name
 //! of a server its address. It loads to an equal plan, and never prints a secret, because a plan holds none.
 
+mod http;
 mod tls;
 
 use std::fmt::Display;
+use std::path::Path;
 
 use crate::plan::{
     Access, AccessLog, ConnectionLimit, Health, HealthCheck, HealthPort, Listener, ListenerLimits,
@@ -75,9 +77,13 @@ fn listener(plan: &Plan, listener: &Listener) -> String {
         format!("    pool: {}\n", key(&plan.pool(pool).name))
     });
     format!(
-        "  {name}:\n    bind: {bind}\n{routes}{pool}{tls}{proxy}{access}{limits}    timeouts: {{ {timeouts} }}\n",
+        "  {name}:\n    bind: {bind}\n{http}{routes}{pool}{tls}{proxy}{access}{limits}    timeouts: {{ {timeouts} }}\n",
         name = key(&listener.name),
-        routes = tls::routes(plan, listener),
+        http = listener.http.as_ref().map_or(String::new(), http::http),
+        routes = match &listener.http {
+            Some(http) => http::routes(plan, http),
+            None => tls::routes(plan, listener),
+        },
         tls = listener.tls.as_ref().map_or(String::new(), tls::tls),
         proxy = listener
             .proxy_protocol
@@ -152,12 +158,20 @@ fn pool(pool: &Pool) -> String {
     if let Some(version) = pool.proxy_protocol {
         text.push_str(&format!("    proxy_protocol: {version}\n"));
     }
+    if pool.http2 {
+        text.push_str("    http2: true\n");
+    }
+    text.push_str(&http::retry(&pool.retry));
+    if let Some(hold) = &pool.hold {
+        text.push_str(&http::hold(hold));
+    }
     let set = [
         ("connect", pool.timeouts.connect),
         ("handshake", pool.timeouts.handshake),
         ("first_byte", pool.timeouts.first_byte),
         ("idle", pool.timeouts.idle),
         ("half_closed", pool.timeouts.half_closed),
+        ("response", pool.timeouts.response),
     ];
     let set: Vec<String> = set
         .iter()
@@ -201,13 +215,28 @@ fn health(check: &HealthCheck) -> String {
 
 fn clocks(timeouts: &Timeouts) -> String {
     format!(
-        "connect: {}, handshake: {}, first_byte: {}, idle: {}, half_closed: {}",
+        "connect: {}, handshake: {}, first_byte: {}, idle: {}, half_closed: {}, header: {}, response: {}",
         duration_text(timeouts.connect),
         duration_text(timeouts.handshake),
         duration_text(timeouts.first_byte),
         duration_text(timeouts.idle),
         duration_text(timeouts.half_closed),
+        duration_text(timeouts.header),
+        duration_text(timeouts.response),
     )
+}
+
+/// A list; `None` when it is empty, which no key can say.
+fn list(values: &[impl Display]) -> Option<String> {
+    let values: Vec<String> = values
+        .iter()
+        .map(|value| quoted(&value.to_string()))
+        .collect();
+    (!values.is_empty()).then(|| format!("[{}]", values.join(", ")))
+}
+
+fn path(path: &Path) -> String {
+    quoted(&path.display().to_string())
 }
 
 /// A name; in quotes when YAML would not read it as a word (`-`, `null`, `1.5`).

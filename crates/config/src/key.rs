@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::value::admission::byte_rate_text;
+use crate::value::admission::{byte_rate_text, bytes_text};
 use crate::value::{NAME_MAX, duration_text};
 use crate::word::Word;
 
@@ -75,6 +75,26 @@ pub(crate) enum Shape {
         /// The largest.
         most: u64,
     },
+    /// Bytes.
+    Size {
+        /// The smallest.
+        least: u64,
+        /// The largest.
+        most: u64,
+    },
+    /// `off` or bytes.
+    OffOrSize {
+        /// The smallest.
+        least: u64,
+        /// The largest.
+        most: u64,
+    },
+    /// 1 to 100 in percent.
+    Percent,
+    /// One of a list of statuses of HTTP.
+    Status(&'static [u16]),
+    /// Statuses of servers that ask for another try, or one of them.
+    Statuses,
     /// Networks, or one of them.
     Networks,
     /// `true` or `false`.
@@ -89,8 +109,24 @@ pub(crate) enum Shape {
     Protocols,
     /// The absolute path of a folder, or a list of certificate blocks and paths.
     Certificates(&'static Block),
-    /// A list of route blocks.
-    Routes(&'static Block),
+    /// A list of route blocks: of the first kind, or on listeners that speak HTTP of the second.
+    Routes(&'static Block, &'static Block),
+    /// A text of a kind.
+    Text(&'static Text),
+    /// Texts of a kind, or one of them.
+    Texts(&'static Text),
+    /// `off`, or texts of a kind, or one of them.
+    OffOrTexts(&'static Text),
+    /// Names of a kind with a text each.
+    Map(&'static Text),
+    /// Words of a list, or one of them.
+    Words(&'static [Word]),
+    /// Names of pools with a share each.
+    Shares,
+    /// `https` or a block of keys.
+    Redirect(&'static Block),
+    /// `off`, or a block of keys, or a list of such blocks.
+    OffOrBlocks(&'static Block),
     /// One of a list of words.
     Word {
         /// The list.
@@ -130,6 +166,17 @@ impl Shape {
         format!("expected {}", self.form())
     }
 
+    /// The block that describes the keys of a value.
+    pub(crate) fn block(&self) -> Option<&'static Block> {
+        match self {
+            Self::Block(block)
+            | Self::OffOr(block)
+            | Self::Redirect(block)
+            | Self::OffOrBlocks(block) => Some(block),
+            _ => None,
+        }
+    }
+
     /// What a value looks like, as a clause.
     pub(crate) fn form(&self) -> String {
         match self {
@@ -155,6 +202,17 @@ impl Shape {
                 let (least, most) = (byte_rate_text(*least), byte_rate_text(*most));
                 format!("a bandwidth from {least} to {most}, such as 64KiB/s, 10MiB/s or 1GiB/s")
             }
+            Self::Size { least, most } => {
+                let (least, most) = (bytes_text(*least), bytes_text(*most));
+                format!("a size from {least} to {most}, such as 64KiB, 10MiB or 1GiB")
+            }
+            Self::OffOrSize { least, most } => {
+                let (least, most) = (bytes_text(*least), bytes_text(*most));
+                format!("`off` or a size from {least} to {most}, such as 64KiB, 10MiB or 1GiB")
+            }
+            Self::Percent => "a percentage from 1% to 100%, such as 20%".to_owned(),
+            Self::Status(statuses) => format!("one of: {}", joined(*statuses)),
+            Self::Statuses => "statuses from 500 to 599, 425 or 429, such as [502, 503]".to_owned(),
             Self::Networks => {
                 "networks or addresses, such as [10.0.0.0/8, \"fd00::/8\", 192.0.2.1]".to_owned()
             }
@@ -167,19 +225,31 @@ impl Shape {
                 "the absolute path of a folder, or a list such as [{ cert: /a.pem, key: /a.key }]"
                     .to_owned()
             }
-            Self::Routes(block) => {
+            Self::Routes(block, _) => {
                 format!("a list of blocks with the keys: {}", block.key_list())
             }
-            Self::Word { words, .. } => {
+            Self::Text(text) => text.one.to_owned(),
+            Self::Texts(text) | Self::Map(text) => text.many.to_owned(),
+            Self::OffOrTexts(text) => format!("`off` or {}", text.many),
+            Self::Words(words) => {
                 format!(
-                    "one of: {}",
-                    words
-                        .iter()
-                        .map(|word| word.text)
-                        .collect::<Vec<_>>()
-                        .join(", ")
+                    "one or several of: {}",
+                    joined(words.iter().map(|word| word.text))
                 )
             }
+            Self::Word { words, .. } => {
+                format!("one of: {}", joined(words.iter().map(|word| word.text)))
+            }
+            Self::Shares => {
+                "names of pools with a share each, such as { stable: 95, trial: 5 }".to_owned()
+            }
+            Self::Redirect(block) => {
+                format!("`https` or a block with the keys: {}", block.key_list())
+            }
+            Self::OffOrBlocks(block) => format!(
+                "`off`, a block with the keys: {}, or a list of such blocks",
+                block.key_list()
+            ),
             Self::SocketPath => "the absolute path of a unix socket".to_owned(),
             Self::AccessLog => "`stdout`, `off` or the absolute path of a file".to_owned(),
             Self::HttpDoor => {
@@ -203,6 +273,24 @@ impl Shape {
     }
 }
 
+/// The texts of one kind that a key takes.
+#[derive(Debug)]
+pub(crate) struct Text {
+    /// What one is called.
+    pub(crate) noun: &'static str,
+    /// What one looks like, as a clause.
+    pub(crate) one: &'static str,
+    /// What several look like, as a clause.
+    pub(crate) many: &'static str,
+    /// The regular expression for the schema, which may be wider than what is taken.
+    pub(crate) pattern: &'static str,
+}
+
+fn joined(items: impl IntoIterator<Item = impl ToString>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    items.join(", ")
+}
+
 /// A set of keys that stand together.
 #[derive(Debug)]
 pub(crate) struct Block {
@@ -223,10 +311,6 @@ pub(crate) struct Block {
 impl Block {
     /// Its keys as a mistake lists them.
     pub(crate) fn key_list(&self) -> String {
-        self.keys
-            .iter()
-            .map(|key| key.name)
-            .collect::<Vec<_>>()
-            .join(", ")
+        joined(self.keys.iter().map(|key| key.name))
     }
 }

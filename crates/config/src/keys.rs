@@ -3,11 +3,16 @@
 //! exactly when it works.
 
 mod admission;
+mod auth;
+mod http;
+mod http_routes;
 mod listeners;
 mod pools;
 mod proxy;
+mod retry;
 mod routes;
 mod server_tls;
+mod texts;
 mod timeouts;
 mod tls;
 
@@ -18,9 +23,13 @@ use crate::key::{Absent, Block, Key, Shape};
 use crate::plan::{Io, LogFormat, LogLevel};
 
 pub(crate) use self::admission::*;
+pub(crate) use self::auth::*;
+pub(crate) use self::http::*;
+pub(crate) use self::http_routes::*;
 pub(crate) use self::listeners::*;
 pub(crate) use self::pools::*;
 pub(crate) use self::proxy::*;
+pub(crate) use self::retry::*;
 pub(crate) use self::routes::*;
 pub(crate) use self::server_tls::*;
 pub(crate) use self::timeouts::*;
@@ -35,6 +44,18 @@ pub(crate) static BLOCKS: &[&Block] = &[
     &TIMEOUTS,
     &LISTENER,
     &ROUTE,
+    &HTTP_ROUTE,
+    &ROUTE_HTTP,
+    &ROUTE_HTTP_LIMITS,
+    &HTTP,
+    &AUTH,
+    &JWT,
+    &RATE_LIMIT,
+    &HEADERS,
+    &REQUEST_CHANGES,
+    &RESPONSE_CHANGES,
+    &REDIRECT,
+    &HTTP_LIMITS,
     &TLS,
     &CERTIFICATE,
     &CLIENT_AUTH,
@@ -47,6 +68,8 @@ pub(crate) static BLOCKS: &[&Block] = &[
     &SERVER,
     &HEALTH,
     &SERVER_TLS,
+    &RETRY,
+    &HOLD,
     &POOL_TIMEOUTS,
 ];
 
@@ -54,7 +77,10 @@ const MS: Duration = Duration::from_millis(1);
 /// The most connections that a limit can name.
 const CONNECTIONS_MAX: u32 = 16_777_216;
 
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 const MONTH: Duration = Duration::from_secs(720 * 3600);
 
 pub(crate) static ROOT: Block = Block {

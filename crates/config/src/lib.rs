@@ -30,12 +30,13 @@ pub use crate::mistakes::{Excerpt, Mistake, Mistakes};
 pub use crate::overrides::Override;
 pub use crate::places::Places;
 pub use crate::plan::{
-    AcceptProxy, Access, AccessLog, Address, Admin, Auth, Balance, Bandwidth, Bind, Certificates,
-    ClientAuth, ClientAuthMode, ConnectionLimit, FieldChanges, FieldCondition, Health, HealthCheck,
-    HealthPort, Hold, Http, HttpLimits, HttpRoute, Io, Jwt, JwtKeys, LimitBy, Limits, Listener,
-    ListenerLimits, Log, LogFormat, LogLevel, NamePattern, Network, Pair, PathPattern, PerClient,
-    Plan, Pool, PoolIndex, ProxyVersion, Rate, RateLimit, Redirect, RedirectTo, Retry, Route,
-    Server, ServerTls, Stages, TimeoutOverrides, Timeouts, Tls, TlsVersion, UnknownName, Workers,
+    AcceptProxy, Access, AccessLog, Address, Admin, Algorithm, Auth, Balance, Bandwidth, Bind,
+    Certificates, ClientAuth, ClientAuthMode, ConnectionLimit, FieldChanges, FieldCondition,
+    Health, HealthCheck, HealthPort, Hold, Http, HttpLimits, HttpRoute, Io, Jwt, JwtKeys, LimitBy,
+    Limits, Listener, ListenerLimits, Log, LogFormat, LogLevel, NamePattern, Network, Pair,
+    PathPattern, PerClient, Plan, Pool, PoolIndex, ProxyVersion, Rate, RateLimit, Redirect,
+    RedirectTo, Remark, Retry, Route, Server, ServerTls, Stages, TimeoutOverrides, Timeouts, Tls,
+    TlsVersion, UnknownName, Workers,
 };
 pub use crate::reference::reference;
 pub use crate::schema::schema;

@@ -4,6 +4,7 @@
 
 mod admission;
 mod http;
+mod remarks;
 mod tls;
 
 use std::collections::HashSet;
@@ -19,13 +20,14 @@ pub use self::http::{
     Auth, FieldChanges, FieldCondition, Hold, Http, HttpLimits, HttpRoute, Jwt, JwtKeys, LimitBy,
     PathPattern, RateLimit, Redirect, RedirectTo, Retry, Stages,
 };
+pub use self::remarks::Remark;
 pub use self::tls::{
     AcceptProxy, Certificates, ClientAuth, ClientAuthMode, NamePattern, Pair, ProxyVersion, Route,
     ServerTls, Tls, TlsVersion, UnknownName,
 };
 use crate::keys;
 use crate::value;
-pub use crate::word::{Balance, Io, LogFormat, LogLevel};
+pub use crate::word::{Algorithm, Balance, Io, LogFormat, LogLevel};
 
 /// Everything that one process serves and how.
 #[derive(Clone, Debug, PartialEq)]

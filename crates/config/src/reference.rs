@@ -2,8 +2,8 @@
 //! nothing that is not there, but for the few sentences around the tables.
 
 use crate::key::{Absent, Block, Key, Shape};
-use crate::keys::BLOCKS;
-use crate::value::admission::byte_rate_text;
+use crate::keys::{BLOCKS, HTTP_ROUTE};
+use crate::value::admission::{byte_rate_text, bytes_text};
 use crate::value::duration_text;
 
 const INTRODUCTION: &str = r#"# Configuration
@@ -13,7 +13,8 @@ const INTRODUCTION: &str = r#"# Configuration
 One YAML file, `/etc/ringgate/ringgate.yaml`; `-c FILE` names another. `ringgate check` says every mistake in it at
 once, and `ringgate schema` prints its JSON Schema. `ringgate check --effective` prints the file with its defaults
 filled in; what is left out there follows something else: the name of a server its address, the port of a check the
-server, the timeouts of a pool the listener, the name of a route its first condition. The shortest useful file:
+server, the timeouts of a pool the listener, the name of a route its first conditions, what a route does with HTTP the
+listener. The shortest useful file:
 
 ```yaml
 listeners:
@@ -25,7 +26,7 @@ pools:
 - An unknown key is a mistake, and so is a key that is set twice.
 - A **duration** is a whole number and one unit: `500ms`, `2s`, `1m`, `1h`.
 - A **rate** is a number per period: `50/s`, `100/10s`, `6000/m`. A **bandwidth** is a number of KiB (1024 bytes), MiB or
-  GiB per second: `64KiB/s`, `10MiB/s`.
+  GiB per second: `64KiB/s`, `10MiB/s`; a **size** is one without the second: `32KiB`, `10MiB`.
 - A **network** is an address and the number of bits that its addresses share: `10.0.0.0/8`, `"fd00::/8"`; an address
   alone is the network of that address.
 - An **address** is an IP address and a port, `10.0.0.1:80`, or `unix:` and an absolute path. In quotes where YAML asks
@@ -50,7 +51,10 @@ fn section(block: &Block) -> String {
     let heading = if block.path.is_empty() {
         "The top of the file".to_owned()
     } else {
-        format!("`{}`", block.path)
+        match is_of_http(block) {
+            true => format!("`{}` with `http`", block.path),
+            false => format!("`{}`", block.path),
+        }
     };
     let rows: String = block.keys.iter().map(|key| row(key)).collect();
     let words: String = block.keys.iter().map(|key| word_list(key)).collect();
@@ -107,6 +111,21 @@ fn value(shape: &Shape) -> String {
             byte_rate_text(*least),
             byte_rate_text(*most)
         ),
+        Shape::Size { least, most } => {
+            format!("size, {} to {}", bytes_text(*least), bytes_text(*most))
+        }
+        Shape::OffOrSize { least, most } => format!(
+            "`off`, or size, {} to {}",
+            bytes_text(*least),
+            bytes_text(*most)
+        ),
+        Shape::Percent => "1% to 100%".to_owned(),
+        Shape::Status(statuses) => statuses
+            .iter()
+            .map(u16::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+        Shape::Statuses => "status, or a list of statuses".to_owned(),
         Shape::Networks => "network, or a list of networks".to_owned(),
         Shape::Boolean => "`true` or `false`".to_owned(),
         Shape::FilePath => "absolute path".to_owned(),
@@ -117,7 +136,25 @@ fn value(shape: &Shape) -> String {
             "absolute path of a folder, or list of [certificates]({}) and absolute paths",
             anchor(block)
         ),
-        Shape::Routes(block) => format!("list of [routes]({})", anchor(block)),
+        Shape::Routes(plain, http) => format!(
+            "list of [routes]({}), with `http` of [routes of requests]({})",
+            anchor(plain),
+            anchor(http)
+        ),
+        Shape::Text(text) => text.noun.to_owned(),
+        Shape::Texts(text) => format!("{0}, or a list of {0}s", text.noun),
+        Shape::OffOrTexts(text) => format!("`off`, or {0}, or a list of {0}s", text.noun),
+        Shape::Map(text) => format!("value per {}", text.noun),
+        Shape::Words(words) => words
+            .iter()
+            .map(|word| format!("`{}`", word.text))
+            .collect::<Vec<_>>()
+            .join(", "),
+        Shape::Shares => "share, 0 to 10000, per name of a pool".to_owned(),
+        Shape::Redirect(block) => format!("`https`, or [block]({})", anchor(block)),
+        Shape::OffOrBlocks(block) => {
+            format!("`off`, or [block]({0}), or a list of such", anchor(block))
+        }
         Shape::SocketPath => "absolute path".to_owned(),
         Shape::AccessLog => "`stdout`, `off` or an absolute path".to_owned(),
         Shape::HttpDoor => "`off`, or IP address and port".to_owned(),
@@ -137,7 +174,7 @@ fn value(shape: &Shape) -> String {
 
 /// The meaning of every word of a key that has a list of them.
 fn word_list(key: &Key) -> String {
-    let Shape::Word { words, .. } = &key.shape else {
+    let (Shape::Word { words, .. } | Shape::Words(words)) = &key.shape else {
         return String::new();
     };
     let lines: String = words
@@ -154,5 +191,11 @@ fn anchor(block: &Block) -> String {
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
         .collect::<String>();
-    format!("#{}", kept.to_lowercase())
+    let suffix = if is_of_http(block) { "-with-http" } else { "" };
+    format!("#{}{suffix}", kept.to_lowercase())
+}
+
+/// Whether it is the second block of its path: the one of listeners that speak HTTP.
+fn is_of_http(block: &Block) -> bool {
+    std::ptr::eq(block, &HTTP_ROUTE)
 }

@@ -4,9 +4,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::decode::{ROUTES_MAX, SERVERS_MAX};
-use crate::key::{Absent, Block, Key, Shape};
+use crate::key::{Absent, Block, Key, Shape, Text};
 use crate::keys::{ROOT, SERVER};
 use crate::value::NAME_MAX;
+use crate::value::amounts::SHARE_MAX;
 use crate::value::names::PROTOCOL_MAX;
 use crate::word::Word;
 
@@ -88,6 +89,14 @@ fn shape(shape: &Shape) -> Value {
         Shape::Bandwidth { .. } => {
             json!({ "type": "string", "pattern": "^[0-9]+(KiB|MiB|GiB)/s$" })
         }
+        Shape::Size { .. } => size(),
+        Shape::OffOrSize { .. } => json!({ "anyOf": [{ "const": "off" }, size()] }),
+        Shape::Percent => json!({ "type": "string", "pattern": "^(100|[1-9][0-9]?)%$" }),
+        Shape::Status(statuses) => json!({ "enum": statuses }),
+        Shape::Statuses => one_or_more(&json!({ "anyOf": [
+            { "enum": [425, 429] },
+            { "type": "integer", "minimum": 500, "maximum": 599 },
+        ] })),
         Shape::Networks => {
             let one = json!({ "type": "string", "pattern": "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$" });
             one_or_more(&one)
@@ -105,8 +114,33 @@ fn shape(shape: &Shape) -> Value {
             let one = json!({ "anyOf": [path(), block(inner)] });
             json!({ "anyOf": [path(), { "type": "array", "minItems": 1, "items": one }] })
         }
-        Shape::Routes(inner) => {
-            json!({ "type": "array", "minItems": 1, "maxItems": ROUTES_MAX, "items": block(inner) })
+        Shape::Routes(plain, http) => {
+            let route = json!({ "anyOf": [block(plain), block(http)] });
+            json!({ "type": "array", "minItems": 1, "maxItems": ROUTES_MAX, "items": route })
+        }
+        Shape::Text(text) => one_text(text),
+        Shape::Texts(text) => one_or_more(&one_text(text)),
+        Shape::OffOrTexts(text) => {
+            let many = json!({ "type": "array", "minItems": 1, "items": one_text(text) });
+            json!({ "anyOf": [{ "const": "off" }, one_text(text), many] })
+        }
+        Shape::Map(text) => map(
+            text.pattern,
+            &json!({ "type": ["string", "number", "boolean"] }),
+        ),
+        Shape::Words(words) => {
+            let words: Vec<&str> = words.iter().map(|word| word.text).collect();
+            one_or_more(&json!({ "enum": words }))
+        }
+        Shape::Shares => map(
+            &name_pattern(),
+            &json!({ "type": "integer", "minimum": 0, "maximum": SHARE_MAX }),
+        ),
+        Shape::Redirect(inner) => json!({ "anyOf": [{ "const": "https" }, block(inner)] }),
+        Shape::OffOrBlocks(inner) => {
+            let one = Value::Object(block(inner));
+            let many = json!({ "type": "array", "minItems": 1, "items": one });
+            json!({ "anyOf": [{ "const": "off" }, one, many] })
         }
         Shape::SocketPath => json!({ "type": "string", "pattern": "^/" }),
         Shape::AccessLog => {
@@ -159,8 +193,20 @@ fn servers() -> Value {
     json!({ "type": "array", "minItems": 1, "maxItems": SERVERS_MAX, "items": server })
 }
 
+fn size() -> Value {
+    json!({ "type": "string", "pattern": "^[0-9]+(KiB|MiB|GiB)$" })
+}
+
+fn one_text(text: &Text) -> Value {
+    json!({ "type": "string", "pattern": text.pattern })
+}
+
 fn named(each: &Value) -> Value {
-    let names = name_pattern();
+    map(&name_pattern(), each)
+}
+
+/// Names of this form, with a value each.
+fn map(names: &str, each: &Value) -> Value {
     json!({ "type": "object", "minProperties": 1, "patternProperties": { names: each }, "additionalProperties": false })
 }
 

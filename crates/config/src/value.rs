@@ -2,7 +2,11 @@
 //! value that cannot be wrong or says what is wrong and how to write it; none looks at anything but its text.
 
 pub(crate) mod admission;
+pub(crate) mod amounts;
+pub(crate) mod http;
 pub(crate) mod names;
+pub(crate) mod paths;
+pub(crate) mod urls;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -195,8 +199,10 @@ pub(crate) fn no_word(text: &str, key: &Key) -> Wrong {
         format!("{} is not a value of `{}`", shown(text), key.name),
         key.shape.expected(),
     );
-    let Shape::Word { words, later } = &key.shape else {
-        return wrong;
+    let (words, later) = match &key.shape {
+        Shape::Word { words, later } => (*words, *later),
+        Shape::Words(words) => (*words, &[] as &[&str]),
+        _ => return wrong,
     };
     if later.contains(&text) {
         wrong.what = format!("`{text}` is not available yet");

@@ -138,3 +138,41 @@ words! {
         V2 = "v2",
     }
 }
+
+words! {
+    /// An algorithm that signs tokens (RFC 7518 §3.1, RFC 8037 §3.1).
+    Algorithm {
+        /// ECDSA with the curve P-256.
+        Es256 = "ES256",
+        /// ECDSA with the curve P-384.
+        Es384 = "ES384",
+        /// Ed25519.
+        EdDsa = "EdDSA",
+        /// RSA-PSS with SHA-256.
+        Ps256 = "PS256",
+        /// RSA-PSS with SHA-384.
+        Ps384 = "PS384",
+        /// RSA-PSS with SHA-512.
+        Ps512 = "PS512",
+        /// RSA with SHA-256.
+        Rs256 = "RS256",
+        /// RSA with SHA-384.
+        Rs384 = "RS384",
+        /// RSA with SHA-512.
+        Rs512 = "RS512",
+        /// HMAC with SHA-256: a secret that both sides know.
+        Hs256 = "HS256",
+        /// HMAC with SHA-384: a secret that both sides know.
+        Hs384 = "HS384",
+        /// HMAC with SHA-512: a secret that both sides know.
+        Hs512 = "HS512",
+    }
+}
+
+impl Algorithm {
+    /// Whether those who verify could sign as well, because they have the same secret.
+    #[must_use]
+    pub fn is_symmetric(self) -> bool {
+        matches!(self, Self::Hs256 | Self::Hs384 | Self::Hs512)
+    }
+}

@@ -31,6 +31,8 @@ pub struct Facts {
     pub(crate) http: Box<[(Arc<str>, Arc<HttpCounters>)]>,
     /// What became of changes of the files that `material` was read from.
     pub(crate) rereads: Rereads,
+    /// What became of changes of files and keys of credentials.
+    pub(crate) auth_rereads: Rereads,
 }
 
 /// What is known of a pool besides what workers need.
@@ -116,6 +118,7 @@ impl Facts {
                 .filter_map(|listener| http_counters(listener, workers))
                 .collect(),
             rereads: Rereads::default(),
+            auth_rereads: Rereads::default(),
         }
     }
 

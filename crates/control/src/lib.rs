@@ -3,6 +3,7 @@
 
 pub mod admin;
 mod admission;
+pub mod auth;
 pub mod client;
 mod endings;
 mod exposition;
@@ -33,6 +34,7 @@ use ringgate_engine::worker::Message;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::admin::Doors;
+use crate::auth::Credentials;
 use crate::facts::Facts;
 use crate::logwriter::LogWriter;
 
@@ -47,6 +49,8 @@ pub struct Setup {
     pub about: About,
     /// What it serves.
     pub plan: Plan,
+    /// The credentials that its guards look at.
+    pub credentials: Credentials,
     /// The truth that the workers were started with.
     pub facts: Facts,
     /// What the workers share besides.

@@ -19,7 +19,7 @@ use crate::facts::{Facts, ServerFacts};
 use crate::footprint::Footprint;
 use crate::status::ServerState;
 
-const COUNTERS: [(&str, &str); 15] = [
+const COUNTERS: [(&str, &str); 16] = [
     (
         "ringgate_accept_pauses_total",
         "Times a worker paused accepting because descriptors or memory ran out.",
@@ -27,6 +27,10 @@ const COUNTERS: [(&str, &str); 15] = [
     (
         "ringgate_access_log_dropped_total",
         "Access-log lines dropped because the log could not take them.",
+    ),
+    (
+        "ringgate_auth_rereads_total",
+        "Changes of files and keys of credentials, by whether all of it was good.",
     ),
     (
         "ringgate_buffer_waits_total",
@@ -83,6 +87,10 @@ const COUNTERS: [(&str, &str); 15] = [
 ];
 
 const GAUGES: [(&str, &str); 10] = [
+    (
+        "ringgate_auth_last_reread_success",
+        "1 while all files and keys of credentials are good, 0 while some are bad and what they were before is used.",
+    ),
     ("ringgate_build_info", "Always 1; the version that serves."),
     (
         "ringgate_io_driver_info",
@@ -219,6 +227,11 @@ fn fold_process(sources: &Sources<'_>) {
         .absolute(shared.workers.sum(|worker| &worker.spliced_bytes));
     counter!("ringgate_relay_bytes_total", "path" => "tls")
         .absolute(shared.workers.sum(|worker| &worker.tls_bytes));
+    let rereads = &sources.facts.auth_rereads;
+    counter!("ringgate_auth_rereads_total", "result" => "success").absolute(rereads.succeeded);
+    counter!("ringgate_auth_rereads_total", "result" => "failure").absolute(rereads.failed);
+    gauge!("ringgate_auth_last_reread_success")
+        .set(f64::from(u8::from(rereads.problems.is_empty())));
     let rereads = &sources.facts.rereads;
     counter!("ringgate_tls_rereads_total", "result" => "success").absolute(rereads.succeeded);
     counter!("ringgate_tls_rereads_total", "result" => "failure").absolute(rereads.failed);

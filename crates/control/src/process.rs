@@ -70,6 +70,12 @@ impl Process {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            auth_problems: facts
+                .auth_rereads
+                .problems
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             config_file: self.about.config.clone(),
             generation: snapshot.generation,
             connections: status::Connections {

@@ -21,7 +21,7 @@ use crate::pages::Pages;
 use crate::process::Process;
 use crate::pulse::Pulse;
 use crate::status::State;
-use crate::{Setup, notify, prober, tls};
+use crate::{Setup, auth, notify, prober, tls};
 
 /// How often workers are asked whether they turn, when the service manager does not want it more often.
 const PULSE_PERIOD: Duration = Duration::from_secs(2);
@@ -93,6 +93,7 @@ async fn govern(setup: Setup) -> Result<(), Failure> {
     let Setup {
         about,
         plan,
+        credentials,
         facts,
         shared,
         workers,
@@ -117,6 +118,7 @@ async fn govern(setup: Setup) -> Result<(), Failure> {
     let _claim = doors.serve(&process).map_err(Failure::Start)?;
     prober::start(&process.plan, &process.facts);
     tls::start(&process.plan, &process.facts);
+    auth::start(&credentials, &process.facts);
     spawn_local(keep_pulse(Rc::clone(&process)));
 
     let outcome = live(&process, &mut signals, &mut ended).await;

@@ -23,6 +23,9 @@ pub struct Status {
     /// What is wrong with files of TLS, each in a sentence that begins with its key; what was good before goes on.
     #[serde(default)]
     pub tls_problems: Vec<String>,
+    /// The same with files and keys of credentials.
+    #[serde(default)]
+    pub auth_problems: Vec<String>,
     /// The file it was configured by; absent when there is none.
     pub config_file: Option<PathBuf>,
     /// Counts published snapshots, from 1: it grows with every change that workers see.

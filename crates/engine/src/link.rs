@@ -169,6 +169,11 @@ impl Link {
         Ok(())
     }
 
+    /// Ends the sending direction at once; what has gone out still arrives.
+    pub fn shutdown(&self) {
+        self.wire.stream.shutdown_write();
+    }
+
     /// Lets the close that comes be a reset: the peer shall not take the end for an orderly one.
     pub fn reset_on_close(&self) {
         self.wire.stream.reset_on_close();

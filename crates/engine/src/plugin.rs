@@ -5,7 +5,7 @@
 use std::any::{Any, TypeId};
 use std::fmt;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -95,6 +95,11 @@ impl Guest {
             Some(Client::Ip(address)) => Some(address),
             _ => None,
         }
+    }
+
+    /// Whether the client is a process of this host, behind a unix socket.
+    pub fn is_unix(&self) -> bool {
+        self.0.session.client == Some(Client::Unix)
     }
 
     /// The client as the log shows it.
@@ -206,9 +211,12 @@ impl Guest {
         let (wire, took) = opened?;
         Ok(Upstream {
             link: Link::new(wire),
-            pool: pool.clone(),
             place,
-            connected: now(),
+            life: Life {
+                pool: pool.clone(),
+                worker: session.worker,
+                connected: now(),
+            },
             connect: took,
         })
     }
@@ -257,7 +265,7 @@ impl Guest {
     /// bytes of the client that the server has not got yet.
     pub async fn relay(&self, server: Upstream, heard: Vec<u8>) -> Relayed {
         let load = Load::take(&server.place.server);
-        let mut session = Session::relayed(&self.0.session, server.pool.clone());
+        let mut session = Session::relayed(&self.0.session, server.life.pool.clone());
         session.said.get_or_insert_default().heard = heard.into();
         let server = Dialled {
             wire: server.link.wire,
@@ -322,16 +330,29 @@ pub struct Relayed {
 /// A connection to a server, counted as one until it is dropped.
 pub struct Upstream {
     link: Link,
-    pool: Arc<Pool>,
     place: Place,
-    connected: Instant,
+    life: Life,
     connect: Duration,
+}
+
+/// How long a connection to a server lasts; counted when it ends.
+struct Life {
+    pool: Arc<Pool>,
+    worker: WorkerId,
+    connected: Instant,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        let lasted = now().saturating_duration_since(self.connected);
+        self.pool.counters.of(self.worker).session.record(lasted);
+    }
 }
 
 impl Upstream {
     /// Its pool, as it was when it was connected.
     pub fn pool(&self) -> &Arc<Pool> {
-        &self.pool
+        &self.life.pool
     }
 
     /// Its server.
@@ -345,21 +366,15 @@ impl Upstream {
     }
 
     /// Counts bytes for the server.
-    pub fn count_sent(&self, worker: WorkerId, bytes: usize) {
-        let counters = self.place.server.counters.of(worker);
+    pub fn count_sent(&self, bytes: usize) {
+        let counters = self.place.server.counters.of(self.life.worker);
         counters.sent_bytes.add(bytes as u64);
     }
 
     /// Counts bytes from the server.
-    pub fn count_received(&self, worker: WorkerId, bytes: usize) {
-        let counters = self.place.server.counters.of(worker);
+    pub fn count_received(&self, bytes: usize) {
+        let counters = self.place.server.counters.of(self.life.worker);
         counters.received_bytes.add(bytes as u64);
-    }
-
-    /// Counts the time that it was connected; called once, when it ends.
-    pub fn count_end(&self, worker: WorkerId) {
-        let lasted = now().saturating_duration_since(self.connected);
-        self.pool.counters.of(worker).session.record(lasted);
     }
 }
 
@@ -377,9 +392,4 @@ impl fmt::Debug for Upstream {
             .field(&self.server().name)
             .finish()
     }
-}
-
-/// The address of a client.
-pub fn ip_of(peer: Option<SocketAddr>) -> Option<IpAddr> {
-    peer.map(|address| address.ip())
 }

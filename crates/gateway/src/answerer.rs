@@ -7,7 +7,9 @@ use h2::client::ResponseFuture;
 use ringgate_engine::plugin::{Link, Reason};
 
 use crate::fields::Known;
-use crate::head::{Framing, HeadLimits, ResponseHead, Search, Version, content_length, has_no_body, read_response};
+use crate::head::{
+    Framing, HeadLimits, ResponseHead, Search, Version, content_length, has_no_body, read_response,
+};
 use crate::incoming::{Framed, Incoming};
 use crate::intake::Intake;
 use crate::stream::{StreamBody, push_all};
@@ -131,9 +133,7 @@ impl<'a> Answerer<'a> {
     /// The body behind the final head.
     pub fn body(&mut self, framing: Framing) -> Incoming<'_> {
         match (&mut self.source, self.body.take()) {
-            (Source::One { link, intake }, _) => {
-                Incoming::One(Framed::new(link, intake, framing))
-            }
+            (Source::One { link, intake }, _) => Incoming::One(Framed::new(link, intake, framing)),
             (Source::Two(_), Some(body)) => Incoming::Two(StreamBody::new(body)),
             (Source::Two(_), None) => Incoming::Nothing,
         }
@@ -146,7 +146,9 @@ fn bad() -> Silence {
 
 fn silence(error: &h2::Error) -> Silence {
     let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM)
-        || (error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR));
+        || (error.is_go_away()
+            && error.is_remote()
+            && error.reason() == Some(h2::Reason::NO_ERROR));
     match error.is_io() {
         _ if is_refused => Silence::Refused,
         true => Silence::Broken(Reason::ServerReset),

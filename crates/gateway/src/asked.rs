@@ -7,7 +7,9 @@ use ringgate_engine::plugin::{Guest, Reason};
 
 use crate::fields::{Fields, Known};
 use crate::flaw::Flaw;
-use crate::forwarded::{ClientAddr, ConnectionOptions, RequestId, check_connection, client_of, request_id};
+use crate::forwarded::{
+    ClientAddr, ConnectionOptions, RequestId, check_connection, client_of, request_id,
+};
 use crate::head::{Framing, Version};
 use crate::host::{Host, Scheme};
 use crate::record::Record;
@@ -79,7 +81,9 @@ impl<'a> Asked<'a> {
         for known in [Known::Authorization, Known::XForwardedFor, Known::Expect] {
             let is_list = known == Known::XForwardedFor && client.is_peer_trusted;
             if fields.all(known).nth(1).is_some() && !is_list && known != Known::XForwardedFor {
-                return Err(Refusal::bad("a field is given twice that may be there once"));
+                return Err(Refusal::bad(
+                    "a field is given twice that may be there once",
+                ));
             }
         }
         Ok(Self {
@@ -125,7 +129,10 @@ fn refused_method(method: &str) -> Option<Refusal> {
             Reason::BadRequest,
             "this is no proxy for CONNECT",
         )),
-        "TRACE" => Some(Refusal::new(405, Reason::BadRequest, "TRACE is not passed on").with("allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH")),
+        "TRACE" => Some(
+            Refusal::new(405, Reason::BadRequest, "TRACE is not passed on")
+                .with("allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"),
+        ),
         _ => None,
     }
 }
@@ -147,11 +154,7 @@ fn host<'f>(fields: &'f Fields, target: &Target<'_>, scheme: Scheme) -> Result<H
 }
 
 /// Whether the client waits before it sends its body (RFC 9110 §10.1.1).
-fn expects_continue(
-    version: Version,
-    framing: Framing,
-    fields: &Fields,
-) -> Result<bool, Refusal> {
+fn expects_continue(version: Version, framing: Framing, fields: &Fields) -> Result<bool, Refusal> {
     match fields.first(Known::Expect) {
         None => Ok(false),
         Some(expected) if expected.eq_ignore_ascii_case(b"100-continue") => {

@@ -12,7 +12,7 @@ use ringgate_engine::plugin::{ClosedBy, Guest, Reason, Sleep, now};
 
 use crate::answerer::{Answerer, Silence};
 use crate::fields::{Fields, Known};
-use crate::head::{Framing, ResponseHead};
+use crate::head::{Framing, ResponseHead, Version};
 use crate::incoming::{Cut, Incoming};
 use crate::outgoing::Outgoing;
 use crate::patience::within;
@@ -119,7 +119,7 @@ pub async fn exchange(
             if reply.poll_reset(context).is_ready() {
                 return Poll::Ready(Err(Trouble::Gone(Reason::ClientReset)));
             }
-            up.poll_patience(context)
+            up.poll_patience(context).map(Err)
         });
         match heard.await {
             Ok(true) => {}
@@ -127,7 +127,10 @@ pub async fn exchange(
             Err(trouble) => return Ended::Unanswered(trouble),
         }
         match head.status {
-            101 if terms.asks_upgrade => return Ended::Switched,
+            101 if terms.asks_upgrade => {
+                (terms.prepare)(head);
+                return Ended::Switched;
+            }
             101 => return Ended::Unanswered(Trouble::Server(Reason::BadResponse)),
             100 => {
                 let tells = waits.end();
@@ -159,7 +162,10 @@ pub async fn exchange(
         status: head.status,
         fields: &head.fields,
         framing: head.framing,
-        length: head.fields.first(Known::ContentLength).filter(|_| head.status != 204),
+        length: head
+            .fields
+            .first(Known::ContentLength)
+            .filter(|_| head.status != 204),
     });
     let Ok(mut down) = began else {
         return Ended::Broken {
@@ -306,18 +312,18 @@ impl Upward {
     }
 
     /// How long the answer may take, from the end of the request on.
-    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Trouble>> {
+    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<Trouble> {
         let Some(result) = &self.result else {
             return Poll::Pending;
         };
         if matches!(result, Err(Stop::Stalled)) {
-            return Poll::Ready(Err(Trouble::Server(Reason::ResponseTimeout)));
+            return Poll::Ready(Trouble::Server(Reason::ResponseTimeout));
         }
         let deadline = self.response;
-        let timer = self.timer.get_or_insert_with(|| Sleep::until(now() + deadline));
-        timer
-            .poll(context)
-            .map(|()| Err(Trouble::Server(Reason::ResponseTimeout)))
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Sleep::until(now() + deadline));
+        timer.poll(context).map(|()| Trouble::Server(Reason::ResponseTimeout))
     }
 }
 
@@ -361,13 +367,14 @@ fn broken(stop: Stop) -> Ended {
 
 /// Whether a server of HTTP/1 keeps the connection after this answer (RFC 9112 §9.3).
 fn keeps(head: &ResponseHead) -> bool {
-    let mut options = head.fields.all(Known::Connection).flat_map(|value| value.split(|byte| *byte == b','));
-    let has = |wanted: &[u8], options: &mut dyn Iterator<Item = &[u8]>| {
+    let has = |wanted: &[u8]| {
+        let values = head.fields.all(Known::Connection);
+        let mut options = values.flat_map(|value| value.split(|byte| *byte == b','));
         options.any(|option| option.trim_ascii().eq_ignore_ascii_case(wanted))
     };
-    head.framing != Framing::UntilClose
-        && match head.version {
-            crate::head::Version::V1_0 => has(b"keep-alive", &mut options),
-            _ => !has(b"close", &mut options),
-        }
+    match (head.framing, head.version) {
+        (Framing::UntilClose, _) => false,
+        (_, Version::V1_0) => has(b"keep-alive"),
+        _ => !has(b"close"),
+    }
 }

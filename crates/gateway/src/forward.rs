@@ -19,9 +19,9 @@ use crate::outgoing::{Outgoing, Written};
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
+use crate::request::Request;
 use crate::servers::Conn;
 use crate::shelf::Shelf;
-use crate::request::Request;
 
 /// How often clients that are kept waiting look for a server.
 const HOLD_PERIOD: Duration = Duration::from_millis(25);
@@ -33,10 +33,7 @@ pub(crate) enum Forwarded {
     /// It has none yet, and gets this one.
     Refused(Refusal),
     /// The client's connection cannot go on.
-    Over {
-        by: ClosedBy,
-        reason: Reason,
-    },
+    Over { by: ClosedBy, reason: Reason },
     /// Client and server speak another protocol from here on.
     Switched(Box<Conn>),
 }
@@ -44,7 +41,7 @@ pub(crate) enum Forwarded {
 /// A request that is to be forwarded.
 pub(crate) struct Forward<'a> {
     pub(crate) guest: &'a Guest,
-    pub(crate) shelf: &'a std::rc::Rc<Shelf>,
+    pub(crate) shelf: &'a Shelf,
     pub(crate) record: &'a Record,
     pub(crate) request: &'a Request<'a>,
     pub(crate) pool: PoolId,
@@ -85,7 +82,10 @@ impl Forward<'_> {
             };
             let load = Load::take(pool.server(id));
             let outcome = match pool.http2 {
-                true => self.ask_stream(&pool, id, &tried, incoming, reply, head).await,
+                true => {
+                    self.ask_stream(&pool, id, &tried, incoming, reply, head)
+                        .await
+                }
                 false => {
                     let fresh = again.is_some();
                     let asked = self.ask(&pool, id, fresh, &tried, incoming, reply, head);
@@ -113,7 +113,10 @@ impl Forward<'_> {
     }
 
     /// Asks a server by HTTP/1, on a connection that waits or a new one.
-    #[expect(clippy::too_many_arguments, reason = "all of one attempt, and nothing else calls it")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all of one attempt, and nothing else calls it"
+    )]
     async fn ask(
         &self,
         pool: &Arc<Pool>,
@@ -128,11 +131,10 @@ impl Forward<'_> {
             true => None,
             false => self.shelf.servers.take(pool, id),
         };
-        let worker = self.guest.worker();
         let mut conn = match waiting {
             Some(conn) => conn,
             None => match self.guest.connect(pool, id).await {
-                Ok(upstream) => Conn::new(upstream, worker),
+                Ok(upstream) => Conn::new(upstream),
                 Err(reason) => return Asked::Failed(reason),
             },
         };
@@ -141,17 +143,22 @@ impl Forward<'_> {
         let mut out = self.shelf.buffer();
         let frame = self.request.write_head(&mut out);
         let ended = {
-            let Conn { upstream, intake, .. } = &mut conn;
+            let Conn {
+                upstream, intake, ..
+            } = &mut conn;
             let upstream = &*upstream;
             let terms = Terms {
-                sent: &|bytes| upstream.count_sent(worker, bytes),
-                received: &|bytes| upstream.count_received(worker, bytes),
+                sent: &|bytes| upstream.count_sent(bytes),
+                received: &|bytes| upstream.count_received(bytes),
                 is_plain: upstream.is_plain() && self.guest.client().is_plain(),
                 retried: &|status| self.may_replace(pool, tried, id, status),
                 ..self.terms(pool)
             };
             let mut to = Outgoing::One(Written::new(upstream, frame, &mut out));
-            let source = Source::One { link: upstream, intake };
+            let source = Source::One {
+                link: upstream,
+                intake,
+            };
             let mut from = Answerer::new(source, self.request.method);
             let asked = exchange(&terms, incoming, &mut to, &mut from, reply, head);
             asked.await
@@ -183,14 +190,19 @@ impl Forward<'_> {
         reply: &mut Reply<'_>,
         head: &mut ResponseHead,
     ) -> Asked {
-        let worker = self.guest.worker();
+        if self.request.asks_upgrade {
+            let detail = "the server speaks HTTP/2, which changes to no other protocol";
+            let refusal = Refusal::new(501, Reason::BadRequest, detail);
+            return Asked::Ended(Forwarded::Refused(refusal));
+        }
         let opened = self.shelf.streams.open(self.guest, pool, id).await;
         let mut tube = match opened {
             Ok(tube) => tube,
             Err(reason) => return Asked::Failed(reason),
         };
-        self.record.note_server(pool, pool.server(id), tube.connect());
-        let has_body = !matches!(incoming, Incoming::Nothing) && !incoming.is_done();
+        self.record
+            .note_server(pool, pool.server(id), tube.connect());
+        let has_body = !incoming.is_done();
         let sent = tube.send(self.request.as_http2(), !has_body);
         let Ok((response, out)) = sent else {
             return match self.is_untouched() {
@@ -198,7 +210,7 @@ impl Forward<'_> {
                 false => Asked::Ended(Forwarded::Refused(Refusal::of_server(Reason::ServerReset))),
             };
         };
-        let counters = pool.server(id).counters.of(worker);
+        let counters = pool.server(id).counters.of(self.guest.worker());
         let terms = Terms {
             sent: &|bytes| counters.sent_bytes.add(bytes as u64),
             received: &|bytes| counters.received_bytes.add(bytes as u64),
@@ -209,7 +221,12 @@ impl Forward<'_> {
         let mut to = Outgoing::Two(out);
         let mut from = Answerer::new(Source::Two(response), self.request.method);
         let ended = exchange(&terms, incoming, &mut to, &mut from, reply, head).await;
-        if !matches!(ended, Ended::Answered { server_is_clean: true }) {
+        if !matches!(
+            ended,
+            Ended::Answered {
+                server_is_clean: true
+            }
+        ) {
             to.abort();
         }
         match ended {
@@ -230,7 +247,7 @@ impl Forward<'_> {
             expects_continue: self.request.expects_continue,
             is_dialogue: self.request.is_dialogue,
             is_plain: false,
-            asks_upgrade: self.request.upgrade.is_some(),
+            asks_upgrade: self.request.asks_upgrade,
             sent: &|_| {},
             received: &|_| {},
             retried: &|_| false,
@@ -362,7 +379,9 @@ impl<'a> Held<'a> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.pool.held.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        self.pool
+            .held
+            .fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
         self.pool.counters.of(self.guest.worker()).held.sub(1);
     }
 }

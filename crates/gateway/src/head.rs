@@ -143,7 +143,9 @@ impl Search {
 pub fn is_no_request(bytes: &[u8]) -> bool {
     let method = bytes.iter().position(|byte| *byte == b' ');
     let method = &bytes[..method.unwrap_or(bytes.len())];
-    method.len() > METHOD_BYTES_MAX || (bytes.first() == Some(&b' ')) || !method.iter().all(is_token_byte)
+    method.len() > METHOD_BYTES_MAX
+        || (bytes.first() == Some(&b' '))
+        || !method.iter().all(is_token_byte)
 }
 
 /// Whether a byte may stand in a token (RFC 9110 §5.6.2).
@@ -168,7 +170,10 @@ pub fn read_request(
         let mut request = httparse::Request::new(&mut []);
         match request.parse_with_uninit_headers(bytes, room) {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {
-                if request.method.is_none_or(|method| method.len() > METHOD_BYTES_MAX) {
+                if request
+                    .method
+                    .is_none_or(|method| method.len() > METHOD_BYTES_MAX)
+                {
                     return Err(Refusal::bad("the method is too long"));
                 }
                 head.version = version(request.version);
@@ -205,8 +210,11 @@ pub fn read_response(
     head.fields.clear();
     with_room(limits.fields, |room| {
         let mut response = httparse::Response::new(&mut []);
-        let parsed = httparse::ParserConfig::default()
-            .parse_response_with_uninit_headers(&mut response, bytes, room);
+        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+            &mut response,
+            bytes,
+            room,
+        );
         match parsed {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {
                 head.version = version(response.version);
@@ -221,12 +229,10 @@ pub fn read_response(
 }
 
 /// Gives a parser room for so many fields.
-fn with_room<T>(
+fn with_room<'b, T>(
     fields: usize,
-    parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'_>>]) -> T,
-) -> T
-where
-{
+    parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'b>>]) -> T,
+) -> T {
     if fields <= FIELDS_AT_HAND {
         let mut room = [const { MaybeUninit::uninit() }; FIELDS_AT_HAND];
         return parse(&mut room[..fields]);
@@ -291,9 +297,9 @@ fn request_framing(version: Version, fields: &Fields) -> Result<Framing, Refusal
                 None => Err(Refusal::bad("Content-Length is malformed")),
             }
         }
-        (Some(_), None) if version == Version::V1_0 => Err(Refusal::bad(
-            "HTTP/1.0 knows no Transfer-Encoding",
-        )),
+        (Some(_), None) if version == Version::V1_0 => {
+            Err(Refusal::bad("HTTP/1.0 knows no Transfer-Encoding"))
+        }
         (Some(coding), None) => {
             if coded.next().is_some() {
                 return Err(Refusal::bad("Transfer-Encoding is given twice"));
@@ -362,7 +368,9 @@ pub fn content_length(value: &[u8]) -> Option<u64> {
     }
     let mut length: u64 = 0;
     for digit in value {
-        length = length.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        length = length
+            .checked_mul(10)?
+            .checked_add(u64::from(digit - b'0'))?;
     }
     (length <= i64::MAX as u64).then_some(length)
 }

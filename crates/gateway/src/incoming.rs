@@ -175,11 +175,15 @@ impl<'a> Framed<'a> {
         match &mut self.state {
             State::Done => return Ok(Some(Next::End)),
             State::Length(left) => {
-                self.there = usize::try_from(*left).unwrap_or(bytes.len()).min(bytes.len());
+                self.there = usize::try_from(*left)
+                    .unwrap_or(bytes.len())
+                    .min(bytes.len());
             }
             State::UntilClose => self.there = bytes.len(),
             State::Chunked(chunks) => {
-                let step = chunks.step(bytes).map_err(|broken| Cut::Framing(broken.0))?;
+                let step = chunks
+                    .step(bytes)
+                    .map_err(|broken| Cut::Framing(broken.0))?;
                 match step {
                     Step::Data { skip, data } => {
                         self.intake.consume(skip);

@@ -68,11 +68,7 @@ impl Intake {
     ///
     /// # Errors
     /// Those of [`Link::recv`].
-    pub fn poll_more(
-        &mut self,
-        link: &Link,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<bool>> {
+    pub fn poll_more(&mut self, link: &Link, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.has_ended {
             return Poll::Ready(Ok(false));
         }

@@ -55,9 +55,9 @@ use crate::forward::{Forward, Forwarded};
 use crate::head::{RequestHead, ResponseHead};
 use crate::incoming::Incoming;
 use crate::record::Record;
+use crate::refusal::Refusal;
 use crate::reply::Reply;
 use crate::servers::Conn;
-use crate::refusal::Refusal;
 use crate::shelf::Shelf;
 use crate::stage::{Stage, Told};
 
@@ -140,7 +140,10 @@ pub(crate) async fn attend(
             record.end(by, reason);
             Then::Over { by, reason }
         }
-        Ok(Forwarded::Switched(conn)) => Then::Switched(conn),
+        Ok(Forwarded::Switched(conn)) => {
+            record.begin(101);
+            Then::Switched(conn)
+        }
         Ok(Forwarded::Refused(refusal)) | Err(refusal) => {
             respond::refuse(&ask, &told, refusal, incoming, reply).await
         }
@@ -169,7 +172,14 @@ async fn answer(
         framing,
         ..
     } = &mut *ask.request;
-    let asked = Asked::read(guest, rules, shelf, record, (*version, method, target, *framing), fields)?;
+    let asked = Asked::read(
+        guest,
+        rules,
+        shelf,
+        record,
+        (*version, method, target, *framing),
+        fields,
+    )?;
     told.request_id = Some(asked.request_id);
     reply.go_by(&asked);
     let stage = Stage::find(guest, rules, shelf, record, &asked, fields);

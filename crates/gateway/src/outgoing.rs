@@ -152,7 +152,11 @@ impl<'a> Written<'a> {
 fn push_size(out: &mut Vec<u8>, size: usize) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
-    out.extend((0..digits).rev().map(|place| DIGITS[size >> (4 * place) & 15]));
+    out.extend(
+        (0..digits)
+            .rev()
+            .map(|place| DIGITS[size >> (4 * place) & 15]),
+    );
     out.extend_from_slice(b"\r\n");
 }
 

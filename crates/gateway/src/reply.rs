@@ -9,6 +9,7 @@ use h2::server::SendResponse;
 use http::{Response, StatusCode};
 use ringgate_engine::plugin::Link;
 
+use crate::asked::Asked;
 use crate::fields::{Fields, Known, write_field};
 use crate::head::{Framing, Version};
 use crate::outgoing::{Frame, Outgoing, Written};
@@ -67,7 +68,8 @@ impl Reply<'_> {
             }
             Self::Two(stream) => {
                 let mut response = Response::new(());
-                *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::CONTINUE);
+                *response.status_mut() =
+                    StatusCode::from_u16(status).unwrap_or(StatusCode::CONTINUE);
                 *response.headers_mut() = map_of(fields.iter());
                 // A stream that was reset hears of it with the final answer.
                 let _ = stream.send_informational(response);
@@ -85,13 +87,15 @@ impl Reply<'_> {
             Self::One(answer) => Ok(Outgoing::One(answer.begin(head))),
             Self::Two(stream) => {
                 let mut response = Response::new(());
-                *response.status_mut() = StatusCode::from_u16(head.status)
-                    .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                *response.status_mut() =
+                    StatusCode::from_u16(head.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 let fields = response.headers_mut();
                 *fields = map_of(head.fields.iter().filter(|field| !is_ours(field.known)));
                 let length = match head.framing {
                     Framing::Length(length) => Some(length.into()),
-                    _ => head.length.and_then(|length| http::HeaderValue::from_bytes(length).ok()),
+                    _ => head
+                        .length
+                        .and_then(|length| http::HeaderValue::from_bytes(length).ok()),
                 };
                 if let Some(length) = length {
                     fields.insert(http::header::CONTENT_LENGTH, length);
@@ -102,6 +106,23 @@ impl Reply<'_> {
                     .map_err(io::Error::other)?;
                 Ok(Outgoing::Two(StreamOut::new(stream, is_over)))
             }
+        }
+    }
+
+    /// Goes by what the client says of its connection.
+    pub(crate) fn go_by(&mut self, asked: &Asked<'_>) {
+        if let Self::One(answer) = self {
+            let is_old = answer.version == Version::V1_0;
+            answer.keeps_alive = is_old && asked.options.keep_alive;
+            answer.closes |= asked.options.close || (is_old && !asked.options.keep_alive);
+        }
+    }
+
+    /// Whether the connection ends with this answer.
+    pub fn closes(&self) -> bool {
+        match self {
+            Self::One(answer) => answer.closes,
+            Self::Two(_) => false,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use http::{Method, Uri};
 
-use crate::fields::{Fields, Known, write_field};
+use crate::fields::{Field, Fields, Known, write_field};
 use crate::head::Framing;
 use crate::outgoing::Frame;
 use crate::stream::map_of;
@@ -15,7 +15,7 @@ pub(crate) struct Request<'a> {
     /// Canonical.
     pub(crate) path: &'a str,
     pub(crate) query: Option<&'a str>,
-    /// With `host`, without those of framing and of the connection.
+    /// With `host`, and without those of framing.
     pub(crate) fields: &'a Fields,
     pub(crate) framing: Framing,
     /// It may be made twice (RFC 9110 §9.2.2).
@@ -26,8 +26,8 @@ pub(crate) struct Request<'a> {
     pub(crate) is_dialogue: bool,
     /// The client takes trailers.
     pub(crate) takes_trailers: bool,
-    /// The protocol to change to, if the server agrees.
-    pub(crate) upgrade: Option<&'a [u8]>,
+    /// The connection shall change to another protocol, if the server agrees.
+    pub(crate) asks_upgrade: bool,
     /// The scheme that the client has used.
     pub(crate) scheme: &'static str,
 }
@@ -61,17 +61,6 @@ impl Request<'_> {
         if self.expects_continue {
             write_field(out, "expect", b"100-continue");
         }
-        match self.upgrade {
-            Some(protocol) => {
-                write_field(out, "connection", b"upgrade");
-                write_field(out, "upgrade", protocol);
-            }
-            None if self.takes_trailers => {
-                write_field(out, "te", b"trailers");
-                write_field(out, "connection", b"te");
-            }
-            None => {}
-        }
         out.extend_from_slice(b"\r\n");
         frame
     }
@@ -89,7 +78,9 @@ impl Request<'_> {
             .path_and_query(path)
             .build();
         *request.uri_mut() = uri.unwrap_or_default();
-        let fields = self.fields.iter().filter(|field| field.known != Known::Host);
+        let is_of_request =
+            |field: &Field<'_>| field.known != Known::Host && !field.known.is_hop_by_hop();
+        let fields = self.fields.iter().filter(is_of_request);
         *request.headers_mut() = map_of(fields);
         let fields = request.headers_mut();
         if let Framing::Length(length) = self.framing {
@@ -109,5 +100,8 @@ impl Request<'_> {
 
 /// Whether a method may be made twice (RFC 9110 §9.2.2).
 pub(crate) fn is_idempotent(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE")
+    matches!(
+        method,
+        "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE"
+    )
 }

@@ -47,11 +47,15 @@ pub(crate) async fn refuse(
     if !body.is_empty() {
         fields.push("content-type", b"application/problem+json");
     }
-    ask.shelf.with_date(|date| fields.push("date", date.as_bytes()));
+    ask.shelf
+        .with_date(|date| fields.push("date", date.as_bytes()));
     if let Some(id) = id {
         fields.push("x-request-id", id.as_bytes());
     }
-    let has_retry = refusal.fields.iter().any(|(name, _)| *name == "retry-after");
+    let has_retry = refusal
+        .fields
+        .iter()
+        .any(|(name, _)| *name == "retry-after");
     for (name, value) in &refusal.fields {
         fields.push(name, value.as_bytes());
     }

@@ -90,8 +90,12 @@ impl Rules {
                 ..setup.course(&route.stages, limiters)
             });
         }
-        let names: Vec<_> = courses.iter().filter_map(|course| course.name.clone()).collect();
-        let same = |before: &&Rules| before.courses.len() == courses.len() && before.has_names(&names);
+        let names: Vec<_> = courses
+            .iter()
+            .filter_map(|course| course.name.clone())
+            .collect();
+        let same =
+            |before: &&Rules| before.courses.len() == courses.len() && before.has_names(&names);
         let counters = match setup.before.filter(same) {
             Some(before) => before.counters.clone(),
             None => Arc::new(HttpCounters::new(setup.workers, &names)),
@@ -106,7 +110,10 @@ impl Rules {
     }
 
     fn has_names(&self, names: &[Arc<str>]) -> bool {
-        let own = self.courses.iter().filter_map(|course| course.name.as_ref());
+        let own = self
+            .courses
+            .iter()
+            .filter_map(|course| course.name.as_ref());
         own.eq(names)
     }
 
@@ -166,6 +173,8 @@ impl Setup<'_> {
 
 impl fmt::Debug for Setup<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Setup").field("http", self.http).finish_non_exhaustive()
+        f.debug_struct("Setup")
+            .field("http", self.http)
+            .finish_non_exhaustive()
     }
 }

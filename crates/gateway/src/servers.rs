@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringgate_engine::plugin::{Guest, Pool, ServerId, Sleep, Upstream, WorkerId, now, spawn};
+use ringgate_engine::plugin::{Guest, Pool, ServerId, Sleep, Upstream, now, spawn};
 
 use crate::intake::Intake;
 
@@ -27,18 +27,16 @@ pub struct Conn {
     pub intake: Intake,
     /// It has served a request before.
     pub is_used: bool,
-    worker: WorkerId,
     since: Instant,
 }
 
 impl Conn {
     /// One that was just connected.
-    pub fn new(upstream: Upstream, worker: WorkerId) -> Self {
+    pub fn new(upstream: Upstream) -> Self {
         Self {
             upstream,
             intake: Intake::default(),
             is_used: false,
-            worker,
             since: now(),
         }
     }
@@ -51,12 +49,6 @@ impl Conn {
         let before = self.upstream.pool();
         let tls = |pool: &Pool| pool.tls.as_ref().map(Arc::as_ptr);
         Arc::ptr_eq(self.upstream.server(), pool.server(id)) && tls(before) == tls(pool)
-    }
-}
-
-impl Drop for Conn {
-    fn drop(&mut self) {
-        self.upstream.count_end(self.worker);
     }
 }
 

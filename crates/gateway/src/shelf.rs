@@ -3,10 +3,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
 
-use ringgate_engine::plugin::{Budget, Pool};
+use ringgate_engine::plugin::{Budget, Pool, now};
 
 use crate::auth::Memory;
+use crate::forwarded::RequestIds;
 use crate::head::{RequestHead, ResponseHead};
 use crate::servers::Servers;
 use crate::streams::Streams;
@@ -16,6 +18,9 @@ const KEPT_MAX: usize = 64;
 
 /// Larger room is given back to the system.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// How old the date may be that answers tell.
+const DATE_AGE_MAX: Duration = Duration::from_millis(500);
 
 /// The things of one worker.
 #[derive(Default)]
@@ -30,6 +35,16 @@ pub(crate) struct Shelf {
     buffers: RefCell<Vec<Vec<u8>>>,
     heads: RefCell<Vec<Box<(RequestHead, ResponseHead)>>>,
     random: Cell<u64>,
+    /// Names of requests.
+    pub(crate) ids: RefCell<RequestIds>,
+    date: RefCell<Date>,
+}
+
+/// The date as answers tell it, and when it was written.
+#[derive(Default)]
+struct Date {
+    written: Option<Instant>,
+    text: String,
 }
 
 impl Shelf {
@@ -79,6 +94,19 @@ impl Shelf {
         }
         let budget = &mut budgets[index];
         with(budget.get_or_insert_with(|| Budget::new(pool.retry.budget_percent)))
+    }
+
+    /// Shows the date (RFC 9110 §5.6.7), which is written once in each half second.
+    pub(crate) fn with_date<T>(&self, show: impl FnOnce(&str) -> T) -> T {
+        let mut date = self.date.borrow_mut();
+        if date
+            .written
+            .is_none_or(|written| written + DATE_AGE_MAX < now())
+        {
+            date.written = Some(now());
+            date.text = httpdate::fmt_http_date(SystemTime::now());
+        }
+        show(&date.text)
     }
 
     /// A number at random (splitmix64), to spread requests by.

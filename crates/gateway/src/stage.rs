@@ -240,11 +240,8 @@ impl<'a> Stage<'a> {
             [] => None,
             split => aim::pick(split, self.shelf.random()),
         };
-        let PoolIndex(pool) = pool.ok_or(Refusal::new(
-            404,
-            Reason::NoRoute,
-            "nothing is served here",
-        ))?;
+        let PoolIndex(pool) =
+            pool.ok_or(Refusal::new(404, Reason::NoRoute, "nothing is served here"))?;
         // A plan names fewer pools than that.
         Ok(PoolId(u16::try_from(pool).unwrap_or(u16::MAX)))
     }
@@ -329,6 +326,8 @@ fn one<'f>(fields: &'f Fields, name: &str) -> Result<Option<&'f [u8]>, Refusal> 
     match (values.next(), values.next()) {
         (Some(field), None) => Ok(Some(field.value)),
         (None, _) => Ok(None),
-        _ => Err(Refusal::bad("a field is given twice that may be there once")),
+        _ => Err(Refusal::bad(
+            "a field is given twice that may be there once",
+        )),
     }
 }

@@ -199,7 +199,9 @@ impl StreamOut {
             _ if self.is_over => Ok(()),
             Some(trailers) => {
                 self.is_over = true;
-                self.stream.send_trailers(map_of(trailers.iter())).map_err(gone)
+                self.stream
+                    .send_trailers(map_of(trailers.iter()))
+                    .map_err(gone)
             }
             None => {
                 self.is_over = true;

@@ -3,23 +3,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use crate::io::LinkIo;
+use crate::patience::within;
+use crate::stream::StreamOut;
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use ringgate_engine::plugin::{
-    Guest, Link, Piece, Pool, Race, Reason, Server, ServerId, Signal, Sleep, Upstream, now, race,
-    spawn,
+    Guest, Pool, Race, Reason, Server, ServerId, Signal, Sleep, Upstream, now, race, spawn,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::patience::within;
-use crate::stream::StreamOut;
 
 /// How long a connection without a request is kept.
 const IDLE_PATIENCE: Duration = Duration::from_secs(30);
@@ -64,7 +59,7 @@ struct Carrier {
 pub(crate) struct Tube {
     carrier: Rc<Carrier>,
     is_new: bool,
-    open: Option<Opened>,
+    _open: Opened,
 }
 
 /// An open stream, counted as one.
@@ -97,7 +92,6 @@ impl Tube {
             self.carrier.is_over.say(());
         }
         let (response, stream) = sent?;
-        self.open.get_or_insert_with(|| Opened(self.carrier.clone()));
         Ok((response, StreamOut::new(stream, ends)))
     }
 }
@@ -122,7 +116,7 @@ impl Streams {
             }
         }
         let upstream = guest.connect(pool, id).await?;
-        let carrier = Carrier::greet(upstream, pool, guest).await?;
+        let carrier = Carrier::greet(upstream, pool).await?;
         self.keep(pool, id, carrier.clone());
         match within(deadline, ready_to_send(&carrier)).await {
             Some(true) => Ok(tube(carrier, true)),
@@ -136,9 +130,9 @@ impl Streams {
         let known = conns.get_mut(pool.id.index())?.get_mut(id.index())?;
         known.retain(|carrier| carrier.is_over.said().is_none());
         let tls = tls_of(pool);
-        let usable = known.iter().filter(|carrier| {
-            Arc::ptr_eq(&carrier.server, pool.server(id)) && carrier.tls == tls
-        });
+        let usable = known
+            .iter()
+            .filter(|carrier| Arc::ptr_eq(&carrier.server, pool.server(id)) && carrier.tls == tls);
         let free = usable.filter(|carrier| carrier.has_room());
         free.min_by_key(|carrier| carrier.open.get()).cloned()
     }
@@ -165,7 +159,7 @@ fn tube(carrier: Rc<Carrier>, is_new: bool) -> Tube {
     // It counts from here on, so that requests of one turn do not all choose one connection.
     carrier.open.set(carrier.open.get() + 1);
     Tube {
-        open: Some(Opened(carrier.clone())),
+        _open: Opened(carrier.clone()),
         carrier,
         is_new,
     }
@@ -190,12 +184,11 @@ impl Carrier {
     }
 
     /// Begins HTTP/2 with a server and serves its connection in a task of its own.
-    async fn greet(upstream: Upstream, pool: &Pool, guest: &Guest) -> Result<Rc<Self>, Reason> {
+    async fn greet(upstream: Upstream, pool: &Pool) -> Result<Rc<Self>, Reason> {
         if !upstream.is_plain() && upstream.protocol().as_deref() != Some(b"h2") {
             return Err(Reason::BadResponse);
         }
         let (server, connect) = (upstream.server().clone(), upstream.connect());
-        let worker = guest.worker();
         let upstream = Rc::new(upstream);
         let io = LinkIo::new(upstream.clone());
         let handshake = h2::client::Builder::new()
@@ -222,7 +215,7 @@ impl Carrier {
         spawn(async move {
             race(connection, kept.grows_old()).await;
             kept.is_over.say(());
-            upstream.count_end(worker);
+            drop(upstream);
         });
         Ok(carrier)
     }
@@ -245,103 +238,5 @@ impl Carrier {
                 return;
             }
         }
-    }
-}
-
-/// A link as the `h2` crate reads and writes one.
-pub(crate) struct LinkIo<L> {
-    link: L,
-    piece: Option<(Piece, usize)>,
-}
-
-impl<L> LinkIo<L> {
-    /// The link, with nothing read of it.
-    pub(crate) fn new(link: L) -> Self {
-        Self { link, piece: None }
-    }
-
-    /// Puts bytes before what is read.
-    pub(crate) fn heard(mut self, bytes: Vec<u8>) -> Self {
-        self.piece = Some((Piece::Bytes(bytes), 0));
-        self
-    }
-}
-
-/// What leads to a link.
-pub(crate) trait ToLink: Unpin {
-    fn link(&self) -> &Link;
-}
-
-impl ToLink for Rc<Upstream> {
-    fn link(&self) -> &Link {
-        self
-    }
-}
-
-impl ToLink for Guest {
-    fn link(&self) -> &Link {
-        self.client()
-    }
-}
-
-impl<L: ToLink> AsyncRead for LinkIo<L> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        loop {
-            if let Some((piece, used)) = &mut this.piece {
-                let rest = &piece[*used..];
-                let taken = rest.len().min(into.remaining());
-                into.put_slice(&rest[..taken]);
-                *used += taken;
-                if *used == piece.len() {
-                    this.piece = None;
-                }
-                if taken > 0 {
-                    return Poll::Ready(Ok(()));
-                }
-            }
-            let piece = ready!(this.link.link().poll_recv(context))?;
-            if piece.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            this.piece = Some((piece, 0));
-        }
-    }
-}
-
-impl<L: ToLink> AsyncWrite for LinkIo<L> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.link.link().poll_send(&[IoSlice::new(bytes)], context)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.link.link().poll_send(pieces, context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.link.link().poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let link = self.link.link();
-        ready!(link.poll_flush(context))?;
-        link.shutdown();
-        Poll::Ready(Ok(()))
     }
 }

@@ -9,6 +9,7 @@ mod man;
 mod run;
 mod schema;
 mod status;
+mod token;
 
 use clap::{Parser, Subcommand};
 
@@ -39,6 +40,7 @@ enum Verb {
     Schema(schema::Schema),
     Status(status::Status),
     Demo(demo::Demo),
+    Token(token::Token),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -55,6 +57,7 @@ impl Cli {
             Verb::Schema(schema) => schema.act(),
             Verb::Status(status) => status.act(),
             Verb::Demo(demo) => demo.act(),
+            Verb::Token(token) => token.act(),
             Verb::Completions(completions) => completions.act(),
             Verb::Man(man) => man.act(),
         }

@@ -50,7 +50,7 @@ impl Process {
         let started = Instant::now();
         logging::begin(&plan.log);
         let cores = cores::place(plan.workers);
-        let material = material::read(&plan, places, cores.len())?;
+        let (material, credentials) = material::read(&plan, places, cores.len())?;
         let connections_max = connections_max(&plan, cores.len())?;
 
         let claim = Claim::take(&plan.admin.socket).map_err(Failure::new)?;
@@ -110,6 +110,7 @@ impl Process {
         let setup = Setup {
             about,
             plan,
+            credentials,
             facts,
             shared,
             workers: workers.into_iter().map(tell).collect(),

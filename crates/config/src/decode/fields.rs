@@ -25,6 +25,8 @@ pub(super) struct Fields<'n> {
     set: Vec<(&'static Key, &'n Node)>,
     /// The keys that were probably meant by unknown ones.
     meant: Vec<&'static str>,
+    /// Whether a key is among them that belongs elsewhere.
+    misplaced: bool,
 }
 
 impl<'n> Fields<'n> {
@@ -34,7 +36,13 @@ impl<'n> Fields<'n> {
             place,
             set: Vec::new(),
             meant: Vec::new(),
+            misplaced: false,
         }
+    }
+
+    /// Whether the block sets a key that belongs elsewhere, which is noted: more about what it lacks would only confuse.
+    pub(super) fn is_misplaced(&self) -> bool {
+        self.misplaced
     }
 
     /// Whether `key` is set, or was meant by an unknown key, which is noted.
@@ -124,7 +132,10 @@ impl<'m, 's> Decoder<'m, 's> {
         for entry in entries {
             match block.keys.iter().find(|key| key.name == entry.key) {
                 Some(key) => fields.set.push((key, &entry.node)),
-                None => fields.meant.extend(self.unknown_key(entry, block)),
+                None => {
+                    fields.misplaced |= elsewhere(&entry.key, block).is_some();
+                    fields.meant.extend(self.unknown_key(entry, block));
+                }
             }
         }
         for key in block

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use super::admission;
 use super::fields::{Decoder, Fields};
 use super::pool_names::PoolNames;
-use super::{proxy, routes, tls};
+use super::{http, proxy, routes, tls};
 use crate::keys;
 use crate::node::{Node, Value};
 use crate::place::Place;
-use crate::plan::{Bind, Listener, PoolIndex, TimeoutOverrides, Timeouts};
+use crate::plan::{Bind, Http, Listener, PoolIndex, Route, TimeoutOverrides, Timeouts};
 use crate::value;
 
 /// What the file says about listeners.
@@ -45,10 +45,7 @@ pub(super) fn decode(
         let fields = decoder.fields(node, &keys::LISTENER, place);
         let binds = binds(decoder, &fields);
         let pool = pools.named_by(decoder, &fields, &keys::LISTENER_POOL);
-        let routes::Routes {
-            routes,
-            pools: routed,
-        } = routes::decode(decoder, &fields, pools);
+        let (routes, http, routed) = where_to(decoder, &fields, pools);
         if matches!(node.value, Value::Nothing | Value::Block(_)) {
             leads_somewhere(decoder, &fields);
         }
@@ -57,8 +54,8 @@ pub(super) fn decode(
             binds: binds.iter().map(|(bind, _)| bind.clone()).collect(),
             pool,
             routes,
-            tls: tls::decode(decoder, &fields),
-            http: None,
+            tls: tls::decode(decoder, &fields, http.is_some()),
+            http,
             proxy_protocol: proxy::decode(decoder, &fields, &binds),
             access: admission::access(decoder, &fields),
             limits: admission::limits(decoder, &fields),
@@ -74,6 +71,22 @@ pub(super) fn decode(
         all.bound.extend(binds.into_iter().map(bound));
     }
     all
+}
+
+/// Where connections go, or requests when the listener speaks HTTP, and every pool that is named for it.
+fn where_to(
+    decoder: &mut Decoder<'_, '_>,
+    fields: &Fields<'_>,
+    pools: &PoolNames<'_>,
+) -> (Vec<Route>, Option<Http>, Vec<PoolIndex>) {
+    if let Some(spoken) = http::decode(decoder, fields, pools) {
+        return (Vec::new(), Some(spoken.http), spoken.pools);
+    }
+    if fields.mentions(&keys::HTTP_KEY) {
+        return (Vec::new(), None, Vec::new());
+    }
+    let routes = routes::decode(decoder, fields, pools);
+    (routes.routes, None, routes.pools)
 }
 
 fn binds(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>) -> Vec<(Bind, Place)> {
@@ -105,12 +118,17 @@ fn bind(decoder: &mut Decoder<'_, '_>, node: &Node) -> Option<(Bind, Place)> {
 
 /// Notes that the listener says of no connection where it goes.
 fn leads_somewhere(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>) {
-    if fields.mentions(&keys::LISTENER_POOL) || fields.mentions(&keys::ROUTES) {
+    let leads = [&keys::LISTENER_POOL, &keys::ROUTES];
+    if leads.iter().any(|key| fields.mentions(key)) || http::redirects(fields) {
         return;
     }
+    let each = match fields.mentions(&keys::HTTP_KEY) {
+        true => "or `routes`, to choose a pool for each request",
+        false => "or `routes`, to choose a pool for each connection",
+    };
     let advice = [
         format!("expected `pool`: {}", keys::LISTENER_POOL.shape.form()),
-        "or `routes`, to choose a pool for each connection".to_owned(),
+        each.to_owned(),
     ];
     decoder.mistake(fields.place, "the listener has no `pool`", advice);
 }
@@ -127,7 +145,7 @@ fn overrides(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>) -> TimeoutOverr
         first_byte: decoder.duration_if_set(&timeouts, &keys::LISTENER_FIRST_BYTE),
         idle: decoder.duration_if_set(&timeouts, &keys::LISTENER_IDLE),
         half_closed: decoder.duration_if_set(&timeouts, &keys::LISTENER_HALF_CLOSED),
-        header: None,
-        response: None,
+        header: decoder.duration_if_set(&timeouts, &keys::LISTENER_HEADER),
+        response: decoder.duration_if_set(&timeouts, &keys::LISTENER_RESPONSE),
     }
 }

@@ -2,18 +2,24 @@
 //! one ties them together. It never stops at the first mistake, and gives no plan when there is one.
 
 mod admission;
+mod auth;
 mod circle;
 mod fields;
+mod http;
+mod http_routes;
 mod listeners;
 mod lists;
+mod maps;
 mod overlap;
 mod pool_names;
 mod pools;
 mod process;
 mod proxy;
+mod retry;
 mod routes;
 mod server_tls;
 mod shadow;
+mod stages;
 mod tls;
 
 pub(crate) use self::pools::SERVERS_MAX;

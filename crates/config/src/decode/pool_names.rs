@@ -31,9 +31,19 @@ impl PoolNames<'_> {
     ) -> Option<PoolIndex> {
         let node = fields.get(key)?;
         let name = decoder.scalar(node, key)?;
+        self.named(decoder, node.place, name)
+    }
+
+    /// The pool that is called `name` at `place`; `None` when there is none, which is noted.
+    pub(super) fn named(
+        &self,
+        decoder: &mut Decoder<'_, '_>,
+        place: Place,
+        name: &str,
+    ) -> Option<PoolIndex> {
         let index = self.index.get(name).copied();
         if index.is_none() && !self.in_order.is_empty() {
-            self.dangling(decoder, node.place, name);
+            self.dangling(decoder, place, name);
         }
         index
     }

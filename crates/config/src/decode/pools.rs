@@ -5,14 +5,14 @@ use std::num::NonZeroU16;
 
 use super::fields::{Decoder, Fields};
 use super::pool_names::PoolNames;
-use super::server_tls;
+use super::{retry, server_tls};
 use crate::key::Shape;
 use crate::keys;
 use crate::node::{Node, Value};
 use crate::place::Place;
 use crate::plan::{
     Address, Balance, Health, HealthCheck, HealthPort, Pool, PoolIndex, ProxyVersion, Server,
-    TimeoutOverrides,
+    ServerTls, TimeoutOverrides,
 };
 use crate::value::{self, duration_text, shown};
 
@@ -74,6 +74,7 @@ fn pool(
     };
     let (members, places): (Vec<Server>, Vec<Place>) = members.into_iter().unzip();
     let tls = server_tls::decode(decoder, &fields, &members, &places);
+    let http2 = http2(decoder, &fields, tls.as_ref());
     let timeouts = decoder.block(&fields, &keys::POOL_TIMEOUTS_KEY, &keys::POOL_TIMEOUTS);
     let pool = Pool {
         name: name.to_owned(),
@@ -87,19 +88,28 @@ fn pool(
             idle: decoder.duration_if_set(&timeouts, &keys::POOL_IDLE),
             half_closed: decoder.duration_if_set(&timeouts, &keys::POOL_HALF_CLOSED),
             header: None,
-            response: None,
+            response: decoder.duration_if_set(&timeouts, &keys::POOL_RESPONSE),
         },
         tls,
         proxy_protocol: decoder.word_if_set(&fields, &keys::SEND_PROXY, ProxyVersion::from_word),
-        http2: false,
-        retry: crate::plan::Retry {
-            attempts: 2,
-            budget_percent: 20,
-            statuses: Vec::new(),
-        },
-        hold: None,
+        http2,
+        retry: retry::retry(decoder, &fields),
+        hold: retry::hold(decoder, &fields),
     };
     (pool, places)
+}
+
+/// Whether HTTP/2 is spoken to the servers, which encrypted ones must be offered by ALPN.
+fn http2(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>, tls: Option<&ServerTls>) -> bool {
+    let http2 = decoder.or_default(fields, &keys::HTTP2, value::boolean);
+    let offered = tls.map(|tls| tls.alpn.as_slice()).unwrap_or_default();
+    let h2 = offered.is_empty() || offered.iter().any(|protocol| protocol == "h2");
+    if let Some(node) = fields.get(&keys::HTTP2).filter(|_| http2 && !h2) {
+        let advice = ["leave `tls.alpn` out, or add h2 to it"];
+        let what = "`http2` needs h2, and `tls.alpn` of the pool does not offer it";
+        decoder.mistake(node.place, what, advice);
+    }
+    http2
 }
 
 fn long_form_servers(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>) -> Vec<(Server, Place)> {

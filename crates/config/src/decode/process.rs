@@ -44,8 +44,8 @@ pub(super) fn decode(decoder: &mut Decoder<'_, '_>, top: &Fields<'_>) -> Process
             first_byte: decoder.duration(&timeouts, &keys::FIRST_BYTE),
             idle: decoder.duration(&timeouts, &keys::IDLE),
             half_closed: decoder.duration(&timeouts, &keys::HALF_CLOSED),
-            header: std::time::Duration::from_secs(10),
-            response: std::time::Duration::from_secs(60),
+            header: decoder.duration(&timeouts, &keys::HEADER),
+            response: decoder.duration(&timeouts, &keys::RESPONSE),
         },
         drain: decoder.duration(&timeouts, &keys::DRAIN),
     }

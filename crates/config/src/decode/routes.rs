@@ -6,6 +6,7 @@ use super::fields::{Decoder, Fields};
 use super::lists;
 use super::pool_names::PoolNames;
 use super::shadow;
+use crate::key::Block;
 use crate::keys;
 use crate::node::{Node, Value};
 use crate::place::Place;
@@ -29,37 +30,10 @@ pub(super) fn decode(
     listener: &Fields<'_>,
     pools: &PoolNames<'_>,
 ) -> Routes {
-    let Some(node) = listener.get(&keys::ROUTES) else {
-        return Routes::default();
-    };
-    let items = match &node.value {
-        Value::List(items) if !items.is_empty() => items,
-        Value::List(_) | Value::Nothing => {
-            decoder.mistake(
-                node.place,
-                "`routes` has no route",
-                ["leave it out; every connection goes to the listener's `pool` then"],
-            );
-            return Routes::default();
-        }
-        Value::Scalar(_) | Value::Block(_) => {
-            let what = format!("`routes` is {}", node.kind());
-            decoder.mistake(node.place, what, [keys::ROUTES.shape.expected()]);
-            return Routes::default();
-        }
-    };
-    if let Some(one_too_many) = items.get(ROUTES_MAX) {
-        let what = format!("the listener has {} routes", items.len());
-        let advice = [format!("expected at most {ROUTES_MAX} on one listener")];
-        decoder.mistake(one_too_many.place, what, advice);
-    }
     let ends_tls = listener.mentions(&keys::TLS_KEY);
     let mut all = Routes::default();
-    let mut names = HashMap::new();
     let mut good = Vec::new();
-    for node in items.iter().take(ROUTES_MAX) {
-        let fields = decoder.fields(node, &keys::ROUTE, node.place);
-        unique_name(decoder, &fields, &mut names);
+    for (node, fields) in items(decoder, listener, &keys::ROUTE) {
         let pool = pools.named_by(decoder, &fields, &keys::ROUTE_POOL);
         all.pools.extend(pool);
         let found = decoder.found();
@@ -70,6 +44,54 @@ pub(super) fn decode(
     shadow::check(decoder, &good);
     all.routes = good.into_iter().map(|(route, _)| route).collect();
     all
+}
+
+/// The routes of a listener with their keys, which `block` describes; no two are given the same name.
+pub(super) fn items<'n>(
+    decoder: &mut Decoder<'_, '_>,
+    listener: &Fields<'n>,
+    block: &'static Block,
+) -> Vec<(&'n Node, Fields<'n>)> {
+    let Some(node) = listener.get(&keys::ROUTES) else {
+        return Vec::new();
+    };
+    let items = match &node.value {
+        Value::List(items) if !items.is_empty() => items,
+        Value::List(_) | Value::Nothing => {
+            let advice = ["leave it out; every connection goes to the listener's `pool` then"];
+            decoder.mistake(node.place, "`routes` has no route", advice);
+            return Vec::new();
+        }
+        Value::Scalar(_) | Value::Block(_) => {
+            let what = format!("`routes` is {}", node.kind());
+            let advice = [format!(
+                "expected a list of blocks with the keys: {}",
+                block.key_list()
+            )];
+            decoder.mistake(node.place, what, advice);
+            return Vec::new();
+        }
+    };
+    if let Some(one_too_many) = items.get(ROUTES_MAX) {
+        let what = format!("the listener has {} routes", items.len());
+        let advice = [format!("expected at most {ROUTES_MAX} on one listener")];
+        decoder.mistake(one_too_many.place, what, advice);
+    }
+    let mut names = HashMap::new();
+    let mut read = Vec::new();
+    for node in items.iter().take(ROUTES_MAX) {
+        let fields = decoder.fields(node, block, node.place);
+        unique_name(decoder, &fields, &mut names);
+        read.push((node, fields));
+    }
+    read
+}
+
+/// The name that the file gives a route.
+pub(super) fn name(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>) -> Option<String> {
+    decoder.if_set(fields, &keys::ROUTE_NAME, |text, _| {
+        value::name(text, "route").map(str::to_owned)
+    })
 }
 
 /// Notes the name of a route when an earlier one has it.
@@ -108,9 +130,7 @@ fn route(
     ends_tls: bool,
     pool: Option<PoolIndex>,
 ) -> Option<Route> {
-    let name = decoder.if_set(fields, &keys::ROUTE_NAME, |text, _| {
-        value::name(text, "route").map(str::to_owned)
-    });
+    let name = name(decoder, fields);
     let sni = lists::list(decoder, fields, &keys::ROUTE_SNI, "host", names::pattern);
     let sni = lists::distinct(decoder, &keys::ROUTE_SNI, sni.unwrap_or_default());
     let alpn = lists::protocols(decoder, fields, &keys::ROUTE_ALPN);
@@ -119,7 +139,8 @@ fn route(
     let passthrough = passthrough(decoder, fields, ends_tls);
     let conditions = [&keys::ROUTE_SNI, &keys::ROUTE_ALPN, &keys::ROUTE_CLIENT];
     let is_block = matches!(node.value, Value::Nothing | Value::Block(_));
-    if is_block && !conditions.iter().any(|key| fields.mentions(key)) {
+    let has_one = conditions.iter().any(|key| fields.mentions(key));
+    if is_block && !has_one && !fields.is_misplaced() {
         let advice = [
             "expected `sni`, `alpn` or `client`",
             "for what no route matches, set the `pool` of the listener",

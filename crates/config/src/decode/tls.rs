@@ -10,15 +10,22 @@ use crate::keys;
 use crate::node::{Node, Value};
 use crate::place::Place;
 use crate::plan::{Certificates, ClientAuth, ClientAuthMode, Pair, Tls, TlsVersion, UnknownName};
-use crate::value::{self, Wrong, shown};
+use crate::value::{self, Wrong, http, shown};
 
-/// How the listener ends TLS; `None` when it does not, or after a mistake.
-pub(super) fn decode(decoder: &mut Decoder<'_, '_>, listener: &Fields<'_>) -> Option<Tls> {
+/// How the listener ends TLS; `None` when it does not, or after a mistake. `speaks_http` is whether it does so inside.
+pub(super) fn decode(
+    decoder: &mut Decoder<'_, '_>,
+    listener: &Fields<'_>,
+    speaks_http: bool,
+) -> Option<Tls> {
     let node = listener.get(&keys::TLS_KEY)?;
     let fields = decoder.fields(node, &keys::TLS, node.place);
     let certs = certificates(decoder, &fields);
     let min_version = decoder.word(&fields, &keys::MIN_VERSION, TlsVersion::from_word);
-    let alpn = lists::protocols(decoder, &fields, &keys::TLS_ALPN);
+    let alpn = match speaks_http {
+        true => spoken(decoder, &fields),
+        false => lists::protocols(decoder, &fields, &keys::TLS_ALPN),
+    };
     let client_auth = client_auth(decoder, &fields);
     let ticket_keys = file(decoder, &fields, &keys::TICKET_KEYS);
     let unknown_name = decoder.word(&fields, &keys::UNKNOWN_NAME, UnknownName::from_word);
@@ -30,6 +37,15 @@ pub(super) fn decode(decoder: &mut Decoder<'_, '_>, listener: &Fields<'_>) -> Op
         ticket_keys,
         unknown_name,
     })
+}
+
+/// The protocols of a listener that speaks HTTP: both, unless the file says otherwise.
+fn spoken(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>) -> Vec<String> {
+    let key = &keys::TLS_ALPN;
+    match lists::list(decoder, fields, key, "protocol", http::spoken) {
+        Some(protocols) => lists::distinct(decoder, key, protocols),
+        None => ["h2", "http/1.1"].map(str::to_owned).to_vec(),
+    }
 }
 
 /// The file that `key` names; `None` when it is not set, or wrong, which is noted.

@@ -1,9 +1,6 @@
 //! The parts of the printed file that speak of TLS, of routes and of the PROXY protocol.
 
-use std::fmt::Display;
-use std::path::Path;
-
-use super::{key, quoted, set};
+use super::{key, list, path, quoted, set};
 use crate::plan::{
     AcceptProxy, Certificates, ClientAuth, Listener, Pair, Plan, Route, ServerTls, Tls,
 };
@@ -97,17 +94,4 @@ pub(super) fn server_tls(tls: &ServerTls) -> String {
     ];
     let set: Vec<String> = set.into_iter().flatten().collect();
     format!("    tls: {{ {} }}\n", set.join(", "))
-}
-
-/// A list; `None` when it is empty, which no key can say.
-fn list(values: &[impl Display]) -> Option<String> {
-    let values: Vec<String> = values
-        .iter()
-        .map(|value| quoted(&value.to_string()))
-        .collect();
-    (!values.is_empty()).then(|| format!("[{}]", values.join(", ")))
-}
-
-fn path(path: &Path) -> String {
-    quoted(&path.display().to_string())
 }

@@ -1,6 +1,8 @@
 //! The keys of a listener: where it accepts and where its connections go. What its blocks hold is described elsewhere.
 
-use super::{ACCEPT_PROXY, ACCESS, LISTENER_LIMITS, LISTENER_TIMEOUTS, ROUTE, TLS};
+use super::{
+    ACCEPT_PROXY, ACCESS, HTTP, HTTP_ROUTE, LISTENER_LIMITS, LISTENER_TIMEOUTS, ROUTE, TLS,
+};
 use crate::key::{Absent, Block, Key, Shape};
 
 pub(crate) static LISTENER: Block = Block {
@@ -12,13 +14,17 @@ pub(crate) static LISTENER: Block = Block {
         &LISTENER_POOL,
         &ROUTES,
         &TLS_KEY,
+        &HTTP_KEY,
         &ACCEPT_PROXY_KEY,
         &ACCESS_KEY,
         &LISTENER_LIMITS_KEY,
         &LISTENER_TIMEOUTS_KEY,
     ],
-    later: &["http"],
-    elsewhere: &[],
+    later: &[],
+    elsewhere: &[(
+        "rate_limit",
+        "`rate_limit` of requests stands in `http`; new connections are bounded by `limits.per_client.rate`",
+    )],
 };
 
 pub(crate) static BIND: Key = Key {
@@ -35,9 +41,10 @@ pub(crate) static LISTENER_POOL: Key = Key {
     name: "pool",
     shape: Shape::PoolName,
     absent: Absent::Otherwise(
-        "**mandatory** without `routes`; with them, connections that no route matches are refused",
+        "**mandatory** without `routes` or `http.redirect`; with them, connections that no route matches are \
+         refused, and requests get 404",
     ),
-    doc: "The name of the pool that serves its connections: those that no route matches.",
+    doc: "The name of the pool that serves its connections, or with `http` its requests: those that no route matches.",
     also: &[
         "pools",
         "backend",
@@ -52,9 +59,10 @@ pub(crate) static LISTENER_POOL: Key = Key {
 
 pub(crate) static ROUTES: Key = Key {
     name: "routes",
-    shape: Shape::Routes(&ROUTE),
+    shape: Shape::Routes(&ROUTE, &HTTP_ROUTE),
     absent: Absent::Otherwise("every connection goes to `pool`"),
-    doc: "Which connections go to which pool: the first route that matches decides. 1 to 4096.",
+    doc: "Which connections go to which pool, or with `http` which requests: the first route that matches decides. 1 to \
+          4096.",
     also: &[
         "route",
         "rules",
@@ -78,6 +86,21 @@ pub(crate) static TLS_KEY: Key = Key {
         "crt",
         "certificate",
         "certificates",
+    ],
+};
+
+pub(crate) static HTTP_KEY: Key = Key {
+    name: "http",
+    shape: Shape::Block(&HTTP),
+    absent: Absent::Otherwise("bytes are relayed, whatever they mean"),
+    doc: "It speaks HTTP: requests are routed, authenticated, limited and logged one by one. `http: {}` is enough.",
+    also: &[
+        "mode",
+        "protocol",
+        "http_connection_manager",
+        "middlewares",
+        "proto",
+        "layer7",
     ],
 };
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{HOUR, POOL_TIMEOUTS, SERVER_TLS};
+use super::{HOLD_KEY, HOUR, HTTP2, POOL_TIMEOUTS, RETRY_KEY, SERVER_TLS};
 use crate::key::{Absent, Block, Key, Shape};
 use crate::plan::{Balance, ProxyVersion};
 
@@ -17,6 +17,9 @@ pub(crate) static POOL: Block = Block {
         &HEALTH_KEY,
         &SERVER_TLS_KEY,
         &SEND_PROXY,
+        &HTTP2,
+        &RETRY_KEY,
+        &HOLD_KEY,
         &POOL_TIMEOUTS_KEY,
     ],
     later: &[
@@ -25,8 +28,6 @@ pub(crate) static POOL: Block = Block {
         "outlier",
         "fail_open",
         "slow_start",
-        "retry",
-        "hold",
         "max_age",
         "sticky",
     ],

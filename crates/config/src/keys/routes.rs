@@ -5,7 +5,7 @@ use crate::key::{Absent, Block, Key, Shape};
 pub(crate) static ROUTE: Block = Block {
     what: "route",
     path: "listeners.NAME.routes[]",
-    doc: "Sends the connections that fulfil all of its conditions to a pool. The conditions are `sni`, `alpn` and \
+    doc: "On a listener without `http`: sends the connections that fulfil all of its conditions to a pool. The conditions are `sni`, `alpn` and \
           `client`, at least one of them; a list is fulfilled by any of its items. A route that can never match, \
           because an earlier one takes all that it would, is a mistake. `sni` and `alpn` are read from the first bytes \
           of TLS; a client that speaks something else fulfils neither.",
@@ -17,18 +17,38 @@ pub(crate) static ROUTE: Block = Block {
         &ROUTE_POOL,
         &PASSTHROUGH,
     ],
-    later: &["host", "path", "methods", "headers", "query"],
-    elsewhere: &[(
-        "host",
-        "for the name that clients ask for by TLS, set `sni`",
-    )],
+    later: &[],
+    elsewhere: &[
+        (
+            "host",
+            "conditions of HTTP ask for `http: {}` on the listener; for the name that clients ask for by TLS, set `sni`",
+        ),
+        ("path", NEEDS_HTTP),
+        ("methods", NEEDS_HTTP),
+        ("headers", NEEDS_HTTP),
+        ("query", NEEDS_HTTP),
+        (
+            "rewrite",
+            "what becomes of requests asks for `http: {}` on the listener",
+        ),
+        (
+            "http",
+            "what is done with requests asks for `http: {}` on the listener, too",
+        ),
+        (
+            "pools",
+            "to split requests between pools, set `http: {}` on the listener; for connections, set `pool`",
+        ),
+    ],
 };
+
+const NEEDS_HTTP: &str = "conditions of HTTP ask for `http: {}` on the listener";
 
 pub(crate) static ROUTE_NAME: Key = Key {
     name: "name",
     shape: Shape::Name,
-    absent: Absent::Otherwise("its first condition"),
-    doc: "What it is called in the log; unique among the names that the routes of the listener are given.",
+    absent: Absent::Otherwise("its first conditions"),
+    doc: "What it is called in the log and in metrics; unique among the names that the routes of the listener are given.",
     also: &["id", "label"],
 };
 

@@ -15,18 +15,18 @@ pub(crate) static TIMEOUTS: Block = Block {
         &FIRST_BYTE,
         &IDLE,
         &HALF_CLOSED,
+        &HEADER,
+        &RESPONSE,
         &DRAIN,
     ],
-    later: LATER_CLOCKS,
+    later: &[],
     elsewhere: &[],
 };
 
-const LATER_CLOCKS: &[&str] = &["header", "response"];
-
-const NO_DRAIN_HERE: &[(&str, &str)] = &[(
-    "drain",
-    "`drain` holds for the whole process; set it in `timeouts` at the top of the file",
-)];
+const NO_DRAIN: &str =
+    "`drain` holds for the whole process; set it in `timeouts` at the top of the file";
+const NO_HEADER: &str =
+    "`header` is about clients, before there is a pool; set it in `timeouts` of the listener";
 
 pub(crate) static LISTENER_TIMEOUTS: Block = Block {
     what: "timeouts block of a listener",
@@ -38,9 +38,11 @@ pub(crate) static LISTENER_TIMEOUTS: Block = Block {
         &LISTENER_FIRST_BYTE,
         &LISTENER_IDLE,
         &LISTENER_HALF_CLOSED,
+        &LISTENER_HEADER,
+        &LISTENER_RESPONSE,
     ],
-    later: LATER_CLOCKS,
-    elsewhere: NO_DRAIN_HERE,
+    later: &[],
+    elsewhere: &[("drain", NO_DRAIN)],
 };
 
 pub(crate) static POOL_TIMEOUTS: Block = Block {
@@ -53,9 +55,10 @@ pub(crate) static POOL_TIMEOUTS: Block = Block {
         &POOL_FIRST_BYTE,
         &POOL_IDLE,
         &POOL_HALF_CLOSED,
+        &POOL_RESPONSE,
     ],
-    later: LATER_CLOCKS,
-    elsewhere: NO_DRAIN_HERE,
+    later: &[],
+    elsewhere: &[("drain", NO_DRAIN), ("header", NO_HEADER)],
 };
 
 /// The five keys that stand in every block of timeouts differ only in what holds when they are not set, and in
@@ -108,8 +111,6 @@ macro_rules! clocks {
                   from the start; that is `idle`. Where a server never answers (syslog), or only after \
                   long, set it as long as `idle`.",
             also: &[
-                "response",
-                "request",
                 "answer",
                 "ttfb",
                 "timeout_server",
@@ -164,6 +165,64 @@ const OF_SERVERS: &str = "How long the TLS handshake with a server may take.";
 
 const OF_THE_PROCESS: Absent = Absent::Otherwise("that of the process");
 const OF_THE_LISTENER: Absent = Absent::Otherwise("that of the listener");
+
+/// The clock of a request's head, which differs only in what holds when it is not set.
+macro_rules! header {
+    ($header:ident: $absent:expr) => {
+        pub(crate) static $header: Key = Key {
+            name: "header",
+            shape: Shape::Duration {
+                least: MS,
+                most: HOUR,
+            },
+            absent: $absent,
+            doc: "HTTP listeners only. How long a client may take for the head of a request, from its first byte on, or \
+                  from the beginning of the connection.",
+            also: &[
+                "headers",
+                "request",
+                "http_request",
+                "timeout_http_request",
+                "client_header",
+                "client_header_timeout",
+                "request_headers_timeout",
+                "read_header",
+                "read_header_timeout",
+            ],
+        };
+    };
+}
+
+/// The clock of an answer, which differs only in what holds when it is not set.
+macro_rules! response {
+    ($response:ident: $absent:expr) => {
+        pub(crate) static $response: Key = Key {
+            name: "response",
+            shape: Shape::Duration {
+                least: MS,
+                most: MONTH,
+            },
+            absent: $absent,
+            doc: "HTTP listeners only, where it stands for `first_byte`. How long a server may take to begin its answer, \
+                  from the end of the request on.",
+            also: &[
+                "responses",
+                "proxy_read",
+                "proxy_read_timeout",
+                "response_header",
+                "response_header_timeout",
+                "request_timeout",
+                "route_timeout",
+            ],
+        };
+    };
+}
+
+header!(HEADER: Absent::Value("10s"));
+header!(LISTENER_HEADER: OF_THE_PROCESS);
+response!(RESPONSE: Absent::Value("60s"));
+response!(LISTENER_RESPONSE: OF_THE_PROCESS);
+response!(POOL_RESPONSE: OF_THE_LISTENER);
 
 pub(crate) static DRAIN: Key = Key {
     name: "drain",

@@ -72,9 +72,9 @@ pub(crate) static MIN_VERSION: Key = Key {
 pub(crate) static TLS_ALPN: Key = Key {
     name: "alpn",
     shape: Shape::Protocols,
-    absent: Absent::Otherwise("none"),
+    absent: Absent::Otherwise("none; with `http` h2 and http/1.1"),
     doc: "The protocols that it offers by ALPN, the preferred one first. A client that offers protocols, and none of \
-          these, is refused.",
+          these, is refused. With `http` there are two: `h2` and `http/1.1`.",
     also: &["application_protocols", "alpn_protocols", "npn"],
 };
 

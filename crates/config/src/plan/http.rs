@@ -110,7 +110,7 @@ pub enum JwtKeys {
 pub struct RateLimit {
     /// So many.
     pub rate: Rate,
-    /// So many more at once, after a quiet time.
+    /// So many at once, after a quiet time.
     pub burst: NonZeroU32,
     /// Counted for each of these.
     pub by: LimitBy,
@@ -168,7 +168,8 @@ pub struct FieldChanges {
 /// Answers the requests that fulfil all of its conditions. At least one condition is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRoute {
-    /// What log and metrics call it: its name in the file, or its first condition. Unique on the listener.
+    /// What log and metrics call it: its name in the file, or its first host and path, or its first other condition,
+    /// with `#` and a number where another route has that name. Unique on the listener.
     pub name: String,
     /// The names that a client asked for by SNI, any of them; any or none when empty.
     pub sni: Vec<NamePattern>,
@@ -190,6 +191,26 @@ pub struct HttpRoute {
     pub rewrite: Option<PathPattern>,
     /// What is done with its requests: the listener's, with what the route says in place.
     pub stages: Stages,
+}
+
+impl HttpRoute {
+    /// Its name where the file gives none and no other route has it: its first host and path, or its first other
+    /// condition, as the file writes them.
+    pub(crate) fn first_conditions(&self) -> String {
+        let first = |condition: &FieldCondition| condition.name.clone();
+        let place = match (self.host.first(), self.path.first()) {
+            (Some(host), Some(path)) => Some(format!("{host}{path}")),
+            (Some(host), None) => Some(host.to_string()),
+            (None, path) => path.map(PathPattern::to_string),
+        };
+        place
+            .or_else(|| self.sni.first().map(NamePattern::to_string))
+            .or_else(|| self.client.first().map(Network::to_string))
+            .or_else(|| self.methods.first().cloned())
+            .or_else(|| self.headers.first().map(first))
+            .or_else(|| self.query.first().map(first))
+            .unwrap_or_default()
+    }
 }
 
 /// A path, or all paths under one. Canonical: as it is matched and forwarded.

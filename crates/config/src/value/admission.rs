@@ -12,8 +12,8 @@ use crate::plan::{Bandwidth, Network, Rate};
 /// The bits before an IPv4 address that is written as IPv6 (RFC 4291 §2.5.5.2).
 const MAPPED_BITS: u8 = 96;
 
-/// The units of a bandwidth, the largest first.
-const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+/// The units of a bandwidth and of a size, the largest first.
+pub(super) const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 /// `10.0.0.0/8`, `fd00::/8`, or one address.
 pub(crate) fn network(text: &str, key: &Key) -> Result<Network, Wrong> {
@@ -184,14 +184,8 @@ pub(crate) fn bandwidth(text: &str, key: &Key) -> Result<Bandwidth, Wrong> {
         return Err(not_one(key.shape.expected()));
     }
     let Some((unit, bytes)) = UNITS.iter().find(|(known, _)| *known == unit) else {
-        let meant = UNITS.iter().find(|(known, _)| {
-            let first = &known[..1];
-            unit.eq_ignore_ascii_case(known)
-                || unit.eq_ignore_ascii_case(&format!("{first}B"))
-                || unit.eq_ignore_ascii_case(first)
-        });
-        let advice = match meant {
-            Some((unit, _)) => format!("did you mean `{}{unit}/s`?", cut(number)),
+        let advice = match meant_unit(unit) {
+            Some(unit) => format!("did you mean `{}{unit}/s`?", cut(number)),
             None => key.shape.expected(),
         };
         return Err(not_one(advice));
@@ -225,11 +219,27 @@ pub(crate) fn bandwidth_text(bandwidth: Bandwidth) -> String {
 
 /// The same for a bound, which may be any number.
 pub(crate) fn byte_rate_text(bytes: u64) -> String {
+    format!("{}/s", bytes_text(bytes))
+}
+
+/// A size as the file writes it, in the largest unit that gives a whole number.
+pub(crate) fn bytes_text(bytes: u64) -> String {
     let whole = UNITS.iter().find(|(_, unit)| bytes.is_multiple_of(*unit));
     match whole {
-        Some((unit, size)) => format!("{}{unit}/s", bytes / size),
-        None => format!("{bytes}B/s"),
+        Some((unit, size)) => format!("{}{unit}", bytes / size),
+        None => format!("{bytes}B"),
     }
+}
+
+/// The unit that was meant by one that is none, such as `MB`.
+pub(super) fn meant_unit(unit: &str) -> Option<&'static str> {
+    let meant = UNITS.iter().find(|(known, _)| {
+        let first = &known[..1];
+        unit.eq_ignore_ascii_case(known)
+            || unit.eq_ignore_ascii_case(&format!("{first}B"))
+            || unit.eq_ignore_ascii_case(first)
+    });
+    meant.map(|(unit, _)| *unit)
 }
 
 fn is_number(text: &str) -> bool {

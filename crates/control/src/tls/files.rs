@@ -22,14 +22,19 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 const READABLE_BY_ALL: u32 = 0o004;
 
 /// A file that has been read.
-pub(super) struct Contents {
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Contents {
+    pub(crate) bytes: Vec<u8>,
     /// Every user of the host may read it.
-    pub(super) readable_by_all: bool,
+    pub(crate) readable_by_all: bool,
 }
 
 /// Reads a file whole.
 pub(super) fn read(path: &Path) -> Result<Contents, Fault> {
+    read_within(path, FILE_BYTES_MAX)
+}
+
+/// Reads a file of no more than so many bytes whole.
+pub(crate) fn read_within(path: &Path, bytes_max: u64) -> Result<Contents, Fault> {
     let shown = path.display();
     let unreadable = |error: io::Error| {
         let fault = Fault::new(format!("cannot read {shown}: {error}"));
@@ -49,11 +54,14 @@ pub(super) fn read(path: &Path) -> Result<Contents, Fault> {
     let readable_by_all =
         file.metadata().map_err(unreadable)?.permissions().mode() & READABLE_BY_ALL != 0;
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1)
+    file.take(bytes_max + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(Fault::new(format!("{shown} is longer than 1 MiB")));
+    if bytes.len() as u64 > bytes_max {
+        return Err(Fault::new(format!(
+            "{shown} is longer than {} KiB",
+            bytes_max / 1024
+        )));
     }
     Ok(Contents {
         bytes,
@@ -63,11 +71,11 @@ pub(super) fn read(path: &Path) -> Result<Contents, Fault> {
 
 /// By which two readings of the same files are found to be the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Digest(pub(super) [u8; 32]);
+pub(crate) struct Digest(pub(super) [u8; 32]);
 
 impl Digest {
     /// Of parts, of which none runs into the next.
-    pub(super) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Digest {
+    pub(crate) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Digest {
         let mut context = Context::new(&SHA256);
         for part in parts {
             context.update(&(part.len() as u64).to_be_bytes());

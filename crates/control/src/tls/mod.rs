@@ -4,11 +4,11 @@
 mod certificate;
 mod clients;
 mod expiry;
-mod files;
+pub(crate) mod files;
 mod folder;
 mod identity;
 mod origination;
-mod problem;
+pub(crate) mod problem;
 mod sent;
 mod shown;
 mod termination;
@@ -16,7 +16,7 @@ mod termination;
 pub(crate) mod testing;
 mod tickets;
 mod upkeep;
-mod watch;
+pub(crate) mod watch;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -26,7 +26,7 @@ use ringgate_engine::tls::{Origination, Termination};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use self::certificate::{Certificate, Standing};
-pub(crate) use self::origination::{PoolTls, unverified};
+pub(crate) use self::origination::{PoolTls, unverified, verifying};
 pub use self::problem::Problem;
 pub(crate) use self::termination::ListenerTls;
 pub(crate) use self::upkeep::{Rereads, start};

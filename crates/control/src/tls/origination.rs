@@ -1,6 +1,7 @@
 //! How connections to the servers of a pool are encrypted, made from what its configuration says and from the files
 //! that it names. What cannot be read anew goes on as it was.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -136,6 +137,17 @@ pub(crate) fn unverified() -> Result<Arc<ClientConfig>, Error> {
     config.enable_sni = false;
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// How servers are spoken with whose certificates one of these authorities has signed: those in a file, or those that the
+/// system trusts.
+pub(crate) fn verifying(ca: Option<&Path>) -> Result<ClientConfig, Fault> {
+    let roots = match ca {
+        Some(path) => roots(path, &files::read(path)?.bytes)?,
+        None => system_roots()?,
+    };
+    client_config(Verified::By(roots), None, &Arc::new(super::provider()))
+        .map_err(|error| Fault::new(format!("TLS cannot be spoken: {error}")))
 }
 
 /// Whose certificates are good.

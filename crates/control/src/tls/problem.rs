@@ -26,13 +26,13 @@ impl fmt::Display for Problem {
 
 /// A problem before it is known which key of the configuration it is to be laid to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) what: String,
-    pub(super) advice: Vec<String>,
+pub(crate) struct Fault {
+    pub(crate) what: String,
+    pub(crate) advice: Vec<String>,
 }
 
 impl Fault {
-    pub(super) fn new(what: impl Into<String>) -> Fault {
+    pub(crate) fn new(what: impl Into<String>) -> Fault {
         Fault {
             what: what.into(),
             advice: Vec::new(),
@@ -40,13 +40,13 @@ impl Fault {
     }
 
     /// The same with one more piece of advice.
-    pub(super) fn advise(mut self, advice: impl Into<String>) -> Fault {
+    pub(crate) fn advise(mut self, advice: impl Into<String>) -> Fault {
         self.advice.push(advice.into());
         self
     }
 
     /// Laid to a key.
-    pub(super) fn at(self, key: impl Into<String>) -> Problem {
+    pub(crate) fn at(self, key: impl Into<String>) -> Problem {
         Problem {
             key: key.into(),
             what: self.what,

@@ -1,4 +1,4 @@
-//! Notices that something happens where the files of TLS lie. It watches folders, never files, for a file is mostly
+//! Notices that something happens where the files of the configuration lie. It watches folders, never files, for a file is mostly
 //! changed by putting another one into its place; it says neither what happened nor whether it matters.
 
 use std::collections::BTreeSet;
@@ -21,21 +21,33 @@ const QUIET: Duration = Duration::from_millis(300);
 /// … but at the latest after this.
 const RESTLESS_MAX: Duration = Duration::from_secs(3);
 
-/// A watch over the folders of a plan's files, for as long as it lives.
+/// A watch over the folders of files, for as long as it lives.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     happened: Arc<Notify>,
     _watcher: Option<RecommendedWatcher>,
     /// Why not everything is watched.
-    pub(super) error: Option<notify::Error>,
+    pub(crate) error: Option<notify::Error>,
 }
 
 impl Watch {
-    /// Watches from now on. What cannot be watched is found by looking every now and then.
+    /// Watches a plan's files of TLS from now on. What cannot be watched is found by looking every now and then.
     pub(super) fn begin(plan: &Plan) -> Watch {
+        Watch::over(Watched::of(plan))
+    }
+
+    /// The same for these files.
+    pub(crate) fn of_files<'a>(files: impl IntoIterator<Item = &'a Path>) -> Watch {
+        let mut watched = Watched::default();
+        for file in files {
+            watched.add_file(file);
+        }
+        Watch::over(watched)
+    }
+
+    fn over(watched: Watched) -> Watch {
         let happened = Arc::new(Notify::new());
         let tell = Arc::clone(&happened);
-        let watched = Watched::of(plan);
         let folders = watched.folders.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if event.is_ok_and(|event| watched.may_change_by(&event)) {
@@ -57,7 +69,7 @@ impl Watch {
     }
 
     /// Waits until something has happened and is over, for at most `limit` if nothing does.
-    pub(super) async fn settled(&self, limit: Duration) {
+    pub(crate) async fn settled(&self, limit: Duration) {
         if timeout(limit, self.happened.notified()).await.is_err() {
             return;
         }
@@ -71,7 +83,7 @@ impl Watch {
     }
 }
 
-/// What a plan's files are, and where they lie.
+/// What the files are, and where they lie.
 #[derive(Debug, Default)]
 struct Watched {
     /// The folders in which something that comes or goes may be one of the files.

@@ -14,8 +14,8 @@ use crate::print::{note, print};
 /// Check a configuration file
 ///
 /// Prints every mistake with its place and exits with 1, or one line and exits with 0. The certificates, keys and other
-/// files that it names are read too. A pool that no listener uses is only noted, and so is a certificate that ends
-/// soon.
+/// files that it names are read too; nothing is fetched. A pool that no listener uses is only noted, and so is a
+/// certificate that ends soon, and what HTTP can reach without authentication beside what needs it.
 #[derive(Args, Debug)]
 pub(crate) struct Check {
     #[command(flatten)]
@@ -29,11 +29,18 @@ pub(crate) struct Check {
 impl Check {
     pub(crate) fn act(self) -> Result<(), Failure> {
         let (plan, places) = self.file.load()?;
-        let material = material::read(&plan, &places, 1)?;
+        let (material, credentials) = material::read(&plan, &places, 1)?;
         for pool in plan.unused_pools() {
             note(format_args!("pool `{}` is used by no listener", pool.name));
         }
+        for remark in plan.remarks() {
+            let remark = places.mistake(&remark.key, remark.what, [remark.advice]);
+            note(remark);
+        }
         for warning in material.warnings(&plan, SystemTime::now()) {
+            note(warning);
+        }
+        for warning in credentials.warnings() {
             note(warning);
         }
         if self.effective {

@@ -62,7 +62,7 @@ const AROUND: &[(&str, &[(&str, &str)])] = &[
     ),
 ];
 
-/// The page: the command, one section per verb, and what surrounds them.
+/// The page: the command, one section per verb and per verb of a verb, and what surrounds them.
 fn page() -> io::Result<String> {
     let mut command = Cli::command();
     command.build();
@@ -75,6 +75,9 @@ fn page() -> io::Result<String> {
     let is_ours = |verb: &&Command| verb.get_name() != "help";
     for verb in command.get_subcommands().filter(is_ours) {
         render_verb(verb, &mut out)?;
+        for inner in verb.get_subcommands().filter(is_ours) {
+            render_verb(inner, &mut out)?;
+        }
     }
     for (heading, entries) in AROUND {
         render_around(heading, entries, &mut out)?;
@@ -94,7 +97,9 @@ fn render_verb(verb: &Command, out: &mut Vec<u8>) -> io::Result<()> {
     Roff::new()
         .control(
             "SH",
-            [format!("ringgate {}", verb.get_name())
+            [verb
+                .get_bin_name()
+                .unwrap_or(verb.get_name())
                 .to_uppercase()
                 .as_str()],
         )

@@ -73,7 +73,8 @@ fn render(report: &Report, now: Duration) -> String {
         false => String::new(),
     };
     let problem = |problem: &String| format!("BAD FILE  {problem}; what was good before goes on\n");
-    let problems: String = report.tls_problems.iter().map(problem).collect();
+    let problems = report.tls_problems.iter().chain(&report.auth_problems);
+    let problems: String = problems.map(problem).collect();
     let head = format!(
         "ringgate {} {} for {} (pid {}{config})\n{} of {} connections, {}\n{tls}{problems}",
         report.version,
