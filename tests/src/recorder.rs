@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::client::reset;
 use crate::framing::{Body, FieldList, Head, Incoming};
-use crate::servers::Server;
+use crate::servers::{Refusing, Server};
 use crate::wait::{PATIENCE, wait_for, wait_until};
 
 /// So many bytes of a connection are kept; more are only counted.
@@ -131,9 +131,21 @@ impl Recorder {
     pub fn serving(
         serve: impl Fn(&mut Exchange<'_>) -> io::Result<Then> + Send + Sync + 'static,
     ) -> Self {
+        Self::serving_at(Refusing::start(), serve)
+    }
+
+    /// Like [`Recorder::serving`], where connects were refused until now.
+    ///
+    /// # Panics
+    /// Never: the port is ours.
+    #[must_use]
+    pub fn serving_at(
+        place: Refusing,
+        serve: impl Fn(&mut Exchange<'_>) -> io::Result<Then> + Send + Sync + 'static,
+    ) -> Self {
         let tape = Tape::default();
         let recorded = tape.clone();
-        let server = Server::start(move |stream| recorded.serve(stream, &serve));
+        let server = Server::start_at(place, move |stream| recorded.serve(stream, &serve));
         Self { server, tape }
     }
 

@@ -4,8 +4,11 @@
 
 use ringgate_tests::{Attacked, Received, all_compliant};
 
-/// What must arrive of these bytes, each request in turn: its method and target, and its body.
-const LET_THROUGH: &[(&str, &str, &[(&str, &str)])] = &[
+/// Requests as they arrive: method and target, and the body.
+type Arrives = &'static [(&'static str, &'static str)];
+
+/// Bytes, and what must arrive of them, one after the other.
+const LET_THROUGH: &[(&str, &str, Arrives)] = &[
     (
         "GET",
         "GET /x HTTP/1.1\r\nHost: a\r\n\r\n",
