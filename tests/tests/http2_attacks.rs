@@ -343,7 +343,9 @@ fn heads_that_are_too_much_are_refused_and_cost_little() {
         let end = attacker.finish(stream);
         let refused = match &end {
             H2End::Answered(answer) => answer.status() == 431,
-            H2End::Reset(code) | H2End::GoAway(code) => [PROTOCOL, COMPRESSION, CALM].contains(code),
+            H2End::Reset(code) | H2End::GoAway(code) => {
+                [PROTOCOL, COMPRESSION, CALM].contains(code)
+            }
             H2End::Closed => false,
         };
         assert!(refused, "{what}: {end:?}");
@@ -369,13 +371,19 @@ fn an_endless_head_is_stopped() {
         let crumb = literal(0, "x-a", "b");
         end.send(&Frame::new(Frame::CONTINUATION, 0, 1, crumb));
     });
-    assert!([Some(CALM), Some(COMPRESSION), Some(PROTOCOL)].contains(&code), "{code:?}");
+    assert!(
+        [Some(CALM), Some(COMPRESSION), Some(PROTOCOL)].contains(&code),
+        "{code:?}"
+    );
     let mut attacker = scene.attacker();
     attacker.send(&first);
     let code = flood(&mut attacker, |end| {
         end.send(&Frame::new(Frame::CONTINUATION, 0, 1, []))
     });
-    assert!([Some(CALM), Some(COMPRESSION), Some(PROTOCOL)].contains(&code), "{code:?}");
+    assert!(
+        [Some(CALM), Some(COMPRESSION), Some(PROTOCOL)].contains(&code),
+        "{code:?}"
+    );
     scene.others_go_on("CONTINUATION");
     // One that begins and never goes on has no longer than any other head.
     let mut attacker = scene.attacker();

@@ -323,7 +323,9 @@ impl Upward {
         let timer = self
             .timer
             .get_or_insert_with(|| Sleep::until(now() + deadline));
-        timer.poll(context).map(|()| Trouble::Server(Reason::ResponseTimeout))
+        timer
+            .poll(context)
+            .map(|()| Trouble::Server(Reason::ResponseTimeout))
     }
 }
 
