@@ -59,6 +59,8 @@ fn snapshot(size: u16) -> Snapshot {
         first_byte: second,
         idle: second,
         half_closed: second,
+        header: second,
+        response: second,
     };
     let listener = |number| Listener {
         name: format!("listener-{number}").into(),

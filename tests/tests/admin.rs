@@ -11,7 +11,7 @@ use ringgate_tests::{
 };
 
 /// Every metric of the contract that has something to say, its type, and its labels.
-const METRICS: [(&str, &str, &[&str]); 22] = [
+const METRICS: [(&str, &str, &[&str]); 23] = [
     ("ringgate_build_info", "gauge", &["version"]),
     ("ringgate_io_driver_info", "gauge", &["driver"]),
     (
@@ -58,6 +58,7 @@ const METRICS: [(&str, &str, &[&str]); 22] = [
         &["pool", "server", "reason"],
     ),
     ("ringgate_pool_retries_total", "counter", &["pool"]),
+    ("ringgate_pool_held", "gauge", &["pool"]),
     (
         "ringgate_closed_total",
         "counter",

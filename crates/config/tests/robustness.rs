@@ -32,7 +32,14 @@ fn answer(what: &str, text: &str) {
 
 #[test]
 fn a_file_cut_off_anywhere_is_answered() {
-    for name in ["many-services", "passthrough", "proxy-protocol"] {
+    for name in [
+        "many-services",
+        "passthrough",
+        "proxy-protocol",
+        "api-gateway",
+        "signed-tokens",
+        "https",
+    ] {
         let text = good_file(name);
         for end in (0..=text.len()).filter(|end| text.is_char_boundary(*end)) {
             answer("a cut", &text[..end]);
@@ -42,8 +49,15 @@ fn a_file_cut_off_anywhere_is_answered() {
 
 #[test]
 fn a_file_with_random_bytes_in_it_is_answered() {
-    let good =
-        ["many-services", "passthrough", "proxy-protocol"].map(|name| good_file(name).into_bytes());
+    let good = [
+        "many-services",
+        "passthrough",
+        "proxy-protocol",
+        "api-gateway",
+        "signed-tokens",
+        "https",
+    ]
+    .map(|name| good_file(name).into_bytes());
     let interesting = b"\0\t\n\r \"#%&'*,-:<>?@[]{}|!~`0a\xc3\xbc";
     for seed in 1..=3000_u64 {
         let mut random = Random(seed);
@@ -146,6 +160,33 @@ fn a_file_made_to_exhaust_is_answered() {
     answer(
         "routes of many labels",
         &routes(|n| format!("sni: {}{n}.test", "a.".repeat(120))),
+    );
+    let requests = |conditions: fn(usize) -> String| {
+        let text = routes(conditions);
+        text.replace("bind: \":80\"", "bind: \":80\"\n    http: {}")
+    };
+    answer(
+        "routes of requests that share a path",
+        &requests(|n| format!("path: /a/*, host: {n}.test")),
+    );
+    answer(
+        "routes of requests that share fields",
+        &requests(|n| format!("path: /a, headers: {{ x-a: \"1\", x-b: \"*\", x-n: \"{n}\" }}")),
+    );
+    answer(
+        "routes of requests that never match",
+        &requests(|_| "headers: { x-a: \"1\" }".to_owned()),
+    );
+    answer(
+        "routes of long paths",
+        &requests(|n| format!("path: {}{n}/*", "/a".repeat(450))),
+    );
+    answer(
+        "routes of requests that share many methods",
+        &requests(|n| {
+            let shared: String = (0..60).map(|method| format!("M{method}, ")).collect();
+            format!("methods: [{shared}N{n}]")
+        }),
     );
     let mut bomb = "a0: &a0 [x, x]\n".to_owned();
     (1..60).for_each(|n| bomb.push_str(&format!("a{n}: &a{n} [*a{0}, *a{0}]\n", n - 1)));

@@ -369,7 +369,7 @@ fn the_schema_knows_the_forms_of_tls() {
         serde_json::json!(["1.2", 1.2])
     );
     assert_eq!(tls["properties"]["min_version"]["default"], "1.2");
-    let route = &listener["properties"]["routes"]["items"];
+    let route = &listener["properties"]["routes"]["items"]["anyOf"][0];
     assert_eq!(route["required"], serde_json::json!(["pool"]));
     assert_eq!(route["properties"]["passthrough"]["type"], "boolean");
     assert_eq!(route["properties"]["passthrough"]["default"], false);

@@ -11,12 +11,16 @@ use ringgate_balance::{
 };
 use ringgate_config as config;
 use ringgate_engine::counters::{Histogram, PerWorker};
+use ringgate_engine::plugin::Plugin;
 use ringgate_engine::reason::Reason;
 use ringgate_engine::snapshot::{Listener, Pool, Published, Server, Snapshot};
 use ringgate_engine::tls::{Origination, Termination};
+use ringgate_gateway::Gateway;
 use ringgate_gateway::counters::HttpCounters;
 
 use crate::admission::{admission, bandwidth, renewed_admission, routes, trusted};
+use crate::auth::Credentials;
+use crate::gateways::gateway;
 use crate::status::ServerState;
 use crate::tls::{Material, Rereads};
 
@@ -68,13 +72,14 @@ pub(crate) struct Finding {
 
 impl Facts {
     /// The facts of a process that has just begun: no server has been checked, so every one of them may get
-    /// connections. `material` was read for the same plan and as many workers. Publishes generation 1.
+    /// connections. `material` and `credentials` were read for the same plan and as many workers. Publishes generation 1.
     ///
     /// # Panics
     /// If the plan names more than 65536 listeners, pools or servers of one pool.
     pub fn new(
         plan: &config::Plan,
         material: Material,
+        credentials: &Credentials,
         workers: usize,
         connections_max: u32,
     ) -> Facts {
@@ -84,6 +89,7 @@ impl Facts {
             .iter()
             .map(|pool| PoolFacts::new(pool, since))
             .collect();
+        let mut http = Vec::new();
         let snapshot = Snapshot {
             generation: 1,
             listeners: plan
@@ -92,7 +98,12 @@ impl Facts {
                 .enumerate()
                 .map(|(at, listener)| {
                     let tls = material.termination(at).cloned();
-                    first_listener(listener, tls, workers, connections_max)
+                    let gateway = gateway(listener, credentials, workers);
+                    if let Some(gateway) = &gateway {
+                        let counters = Arc::clone(gateway.rules().counters());
+                        http.push((listener.name.as_str().into(), counters));
+                    }
+                    first_listener(listener, tls, gateway, workers, connections_max)
                 })
                 .collect(),
             pools: plan
@@ -112,11 +123,7 @@ impl Facts {
             published: Arc::new(ArcSwap::from_pointee(snapshot)),
             pools,
             material,
-            http: plan
-                .listeners
-                .iter()
-                .filter_map(|listener| http_counters(listener, workers))
-                .collect(),
+            http: http.into(),
             rereads: Rereads::default(),
             auth_rereads: Rereads::default(),
         }
@@ -231,17 +238,6 @@ impl Facts {
     }
 }
 
-/// Where the requests of a listener are counted, when it speaks HTTP.
-fn http_counters(
-    listener: &config::Listener,
-    workers: usize,
-) -> Option<(Arc<str>, Arc<HttpCounters>)> {
-    let routes = listener.http.as_ref()?.routes.iter();
-    let routes: Vec<Arc<str>> = routes.map(|route| route.name.as_str().into()).collect();
-    let counters = HttpCounters::new(workers, &routes);
-    Some((listener.name.as_str().into(), Arc::new(counters)))
-}
-
 impl PoolFacts {
     fn new(pool: &config::Pool, since: SystemTime) -> PoolFacts {
         let policy = match pool.health {
@@ -296,6 +292,7 @@ impl ServerFacts {
 fn first_listener(
     listener: &config::Listener,
     tls: Option<Arc<Termination>>,
+    gateway: Option<Arc<Gateway>>,
     workers: usize,
     connections_max: u32,
 ) -> Arc<Listener> {
@@ -305,7 +302,7 @@ fn first_listener(
         routes: routes(listener),
         trusted: trusted(listener),
         tls,
-        plugin: None,
+        plugin: gateway.map(|gateway| gateway as Arc<dyn Plugin>),
         timeouts: listener.timeouts,
         admission: admission(listener, connections_max),
         bandwidth: bandwidth(listener, workers),

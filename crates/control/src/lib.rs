@@ -9,6 +9,7 @@ mod endings;
 mod exposition;
 pub mod facts;
 mod footprint;
+mod gateways;
 pub mod instance;
 pub mod logwriter;
 mod metrics;

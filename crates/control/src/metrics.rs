@@ -86,7 +86,7 @@ const COUNTERS: [(&str, &str); 16] = [
     ),
 ];
 
-const GAUGES: [(&str, &str); 10] = [
+const GAUGES: [(&str, &str); 11] = [
     (
         "ringgate_auth_last_reread_success",
         "1 while all files and keys of credentials are good, 0 while some are bad and what they were before is used.",

@@ -19,6 +19,7 @@ use ringgate_config::{
 use ringgate_engine::snapshot::Shared;
 use ringgate_engine::worker::Message;
 
+use crate::auth::Credentials;
 use crate::facts::Facts;
 use crate::metrics::Metrics;
 use crate::pages::Pages;
@@ -115,7 +116,13 @@ pub(crate) type Heard = Rc<RefCell<Vec<Message>>>;
 /// The facts of a process that begins with this plan.
 pub(crate) fn facts(plan: &Plan, workers: usize, connections_max: u32) -> Facts {
     let material = tls::load(plan, workers, SystemTime::now()).expect("its files are good");
-    Facts::new(plan, material, workers, connections_max)
+    Facts::new(
+        plan,
+        material,
+        &Credentials::read(plan).unwrap(),
+        workers,
+        connections_max,
+    )
 }
 
 /// A process with [`plan`] and one worker that only listens.

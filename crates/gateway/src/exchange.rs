@@ -30,8 +30,6 @@ pub struct Terms<'a> {
     pub guest: &'a Guest,
     /// What is noted of the request.
     pub record: &'a Record,
-    /// The request's method.
-    pub method: &'a str,
     /// How long the server may take to begin its answer.
     pub response: Duration,
     /// How long either side may be silent.

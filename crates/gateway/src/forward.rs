@@ -240,7 +240,6 @@ impl Forward<'_> {
         Terms {
             guest: self.guest,
             record: self.record,
-            method: self.request.method,
             response: timeouts.response,
             idle: timeouts.idle,
             body_max: self.body_max,

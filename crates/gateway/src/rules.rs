@@ -5,8 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ringgate_config::{
-    Auth, FieldChanges, Http, HttpLimits, LimitBy, PathPattern, PoolIndex, RateLimit, Redirect,
-    Stages,
+    Auth, FieldChanges, Http, HttpLimits, LimitBy, PathPattern, PoolIndex, Redirect, Stages,
 };
 
 use crate::aim::Routes;
@@ -42,7 +41,6 @@ pub(crate) struct Course {
     /// What the path becomes.
     pub(crate) rewrite: Option<PathPattern>,
     pub(crate) guard: Option<Arc<Guard>>,
-    pub(crate) realm: String,
     pub(crate) require: Vec<String>,
     /// The limits that can be told before it is known whose request it is.
     pub(crate) early_limits: Vec<Arc<Limiter>>,
@@ -64,15 +62,13 @@ pub struct Setup<'a> {
     pub guard: &'a dyn Fn(&Auth) -> Arc<Guard>,
     /// How many workers there are.
     pub workers: usize,
-    /// The rules before these of the same listener: what they have counted goes on.
-    pub before: Option<&'a Rules>,
 }
 
 impl Rules {
     /// Those that the plan asks for.
     pub fn new(setup: &Setup<'_>) -> Self {
         let http = setup.http;
-        let shared = setup.limiters(&http.stages.rate_limits, None);
+        let shared = Limiter::all(&http.stages.rate_limits);
         let fallback = setup.pool.map(|pool| (pool, 1));
         let mut courses = vec![setup.course(&http.stages, shared.clone())];
         courses[0].pools.extend(fallback);
@@ -80,7 +76,7 @@ impl Rules {
             let is_listener_s = route.stages.rate_limits == http.stages.rate_limits;
             let limiters = match is_listener_s {
                 true => shared.clone(),
-                false => setup.limiters(&route.stages.rate_limits, Some(&route.name)),
+                false => Limiter::all(&route.stages.rate_limits),
             };
             courses.push(Course {
                 name: Some(route.name.as_str().into()),
@@ -94,12 +90,7 @@ impl Rules {
             .iter()
             .filter_map(|course| course.name.clone())
             .collect();
-        let same =
-            |before: &&Rules| before.courses.len() == courses.len() && before.has_names(&names);
-        let counters = match setup.before.filter(same) {
-            Some(before) => before.counters.clone(),
-            None => Arc::new(HttpCounters::new(setup.workers, &names)),
-        };
+        let counters = Arc::new(HttpCounters::new(setup.workers, &names));
         Self {
             trusted: Networks::new(&http.trusted_proxies),
             limits: http.limits,
@@ -107,14 +98,6 @@ impl Rules {
             courses: courses.into(),
             counters,
         }
-    }
-
-    fn has_names(&self, names: &[Arc<str>]) -> bool {
-        let own = self
-            .courses
-            .iter()
-            .filter_map(|course| course.name.as_ref());
-        own.eq(names)
     }
 
     /// What it counts.
@@ -133,11 +116,6 @@ impl Setup<'_> {
             paths: Vec::new(),
             rewrite: None,
             guard: stages.auth.as_ref().map(self.guard),
-            realm: stages
-                .auth
-                .as_ref()
-                .map(|auth| auth.realm.clone())
-                .unwrap_or_default(),
             require: stages.require.clone(),
             early_limits,
             late_limits,
@@ -146,28 +124,6 @@ impl Setup<'_> {
             request_fields: stages.request_fields.clone(),
             response_fields: stages.response_fields.clone(),
         }
-    }
-
-    /// The limiters of a route, or of the listener; those that are the same as before go on.
-    fn limiters(&self, limits: &[RateLimit], route: Option<&str>) -> Vec<Arc<Limiter>> {
-        let before = self.before.and_then(|before| {
-            let same = |course: &&Course| course.name.as_deref() == route;
-            before.courses.iter().find(same)
-        });
-        let known = before.map(|course| {
-            let all = course.early_limits.iter().chain(&course.late_limits);
-            all.collect::<Vec<_>>()
-        });
-        let known = known.unwrap_or_default();
-        let fresh = Limiter::all(limits);
-        let is_same = |a: &&&Arc<Limiter>, b: &Arc<Limiter>| {
-            a.limit() == b.limit() && a.policy() == b.policy()
-        };
-        let kept = |limiter: Arc<Limiter>| {
-            let same = known.iter().find(|known| is_same(known, &limiter));
-            same.map_or(limiter.clone(), |same| Arc::clone(same))
-        };
-        fresh.into_iter().map(kept).collect()
     }
 }
 

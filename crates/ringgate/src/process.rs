@@ -61,7 +61,7 @@ impl Process {
             files,
         } = listen(&plan, cores.len())?;
 
-        let facts = Facts::new(&plan, material, cores.len(), connections_max);
+        let facts = Facts::new(&plan, material, &credentials, cores.len(), connections_max);
         let shared = Arc::new(Shared::new(cores.len()));
         let (ended_sender, ended) = mpsc::unbounded_channel();
         let mut workers: Vec<Worker> = Vec::with_capacity(cores.len());

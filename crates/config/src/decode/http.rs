@@ -25,7 +25,7 @@ pub(super) fn decode(
 ) -> Option<Spoken> {
     let node = listener.get(&keys::HTTP_KEY)?;
     let around = surroundings(listener);
-    let fields = match stages::no_block(decoder, node) {
+    let fields = match stages::no_block(decoder, node, &keys::HTTP) {
         true => Fields::none(node.place),
         false => decoder.fields(node, &keys::HTTP, node.place),
     };

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use super::fields::{Decoder, Fields};
 use super::pool_names::PoolNames;
+use super::routes::{self, Item};
 use super::stages::{self, Surroundings};
-use super::{lists, maps, routes, shadow};
+use super::{lists, maps, shadow};
 use crate::key::Key;
 use crate::keys;
 use crate::node::{Node, Value};
@@ -44,14 +45,19 @@ pub(super) fn decode(
     let mut all = Routes::default();
     let mut given = HashSet::new();
     let mut good = Vec::new();
-    for (node, fields) in routes::items(decoder, listener, &keys::HTTP_ROUTE) {
+    for Item {
+        node,
+        fields,
+        is_clean,
+    } in routes::items(decoder, listener, &keys::HTTP_ROUTE)
+    {
         let pools = pools_of(decoder, &fields, &around);
         all.pools.extend(pools.iter().map(|(pool, _)| *pool));
         let found = decoder.found();
         let name = routes::name(decoder, &fields);
         given.extend(name.clone());
         let route = route(decoder, node, &fields, &around, pools);
-        if decoder.found() == found {
+        if is_clean && decoder.found() == found {
             good.push((route, name, node.place));
         }
     }
@@ -155,7 +161,7 @@ fn route(
     let sni = list(decoder, fields, &keys::ROUTE_SNI, "host", names::pattern);
     let client = lists::distinct_networks(decoder, fields, &keys::ROUTE_CLIENT);
     let own = match fields.get(&keys::ROUTE_HTTP_KEY) {
-        Some(node) if !stages::no_block(decoder, node) => {
+        Some(node) if !stages::no_block(decoder, node, &keys::ROUTE_HTTP) => {
             decoder.fields(node, &keys::ROUTE_HTTP, node.place)
         }
         _ => Fields::none(fields.place),

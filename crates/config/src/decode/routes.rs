@@ -33,12 +33,17 @@ pub(super) fn decode(
     let ends_tls = listener.mentions(&keys::TLS_KEY);
     let mut all = Routes::default();
     let mut good = Vec::new();
-    for (node, fields) in items(decoder, listener, &keys::ROUTE) {
+    for Item {
+        node,
+        fields,
+        is_clean,
+    } in items(decoder, listener, &keys::ROUTE)
+    {
         let pool = pools.named_by(decoder, &fields, &keys::ROUTE_POOL);
         all.pools.extend(pool);
         let found = decoder.found();
         let route = route(decoder, node, &fields, ends_tls, pool);
-        let route = route.filter(|_| decoder.found() == found);
+        let route = route.filter(|_| is_clean && decoder.found() == found);
         good.extend(route.map(|route| (route, node.place)));
     }
     shadow::check(decoder, &good);
@@ -46,12 +51,20 @@ pub(super) fn decode(
     all
 }
 
+/// A route with its keys.
+pub(super) struct Item<'n> {
+    pub(super) node: &'n Node,
+    pub(super) fields: Fields<'n>,
+    /// Whether all keys are known and none lacks.
+    pub(super) is_clean: bool,
+}
+
 /// The routes of a listener with their keys, which `block` describes; no two are given the same name.
 pub(super) fn items<'n>(
     decoder: &mut Decoder<'_, '_>,
     listener: &Fields<'n>,
     block: &'static Block,
-) -> Vec<(&'n Node, Fields<'n>)> {
+) -> Vec<Item<'n>> {
     let Some(node) = listener.get(&keys::ROUTES) else {
         return Vec::new();
     };
@@ -80,9 +93,15 @@ pub(super) fn items<'n>(
     let mut names = HashMap::new();
     let mut read = Vec::new();
     for node in items.iter().take(ROUTES_MAX) {
+        let found = decoder.found();
         let fields = decoder.fields(node, block, node.place);
+        let is_clean = decoder.found() == found;
         unique_name(decoder, &fields, &mut names);
-        read.push((node, fields));
+        read.push(Item {
+            node,
+            fields,
+            is_clean,
+        });
     }
     read
 }

@@ -105,17 +105,29 @@ impl<'r> Conditions<'r> {
 
 /// The routes up to here, by their conditions.
 #[derive(Default)]
-struct Earlier<'r> {
-    /// The fields and the parameters that each asks for.
-    all_of: Vec<[&'r [FieldCondition]; 2]>,
+struct Earlier {
+    count: usize,
     sni: Having<NamePattern>,
     alpn: Having<String>,
     client: Having<Network>,
     host: Having<NamePattern>,
     path: Having<PathPattern>,
+    /// How long the paths are under which some of them take everything: no others need to be looked for.
+    path_lengths: HashSet<usize>,
     methods: Having<String>,
-    headers: Having<FieldCondition>,
-    query: Having<FieldCondition>,
+    headers: AllOf,
+    query: AllOf,
+}
+
+/// Which routes have conditions of one kind that must hold all together.
+#[derive(Default)]
+struct AllOf {
+    /// A number for each condition.
+    numbers: HashMap<FieldCondition, usize>,
+    /// What each route asks for.
+    asked: Vec<Vec<usize>>,
+    /// The routes by one of their conditions, the rarest.
+    rarest: Having<usize>,
 }
 
 /// Which routes have a condition of one kind, as indices.
@@ -135,35 +147,43 @@ impl<T> Default for Having<T> {
     }
 }
 
-impl<'r> Earlier<'r> {
-    fn add(&mut self, route: &Conditions<'r>) {
-        let index = self.all_of.len();
+impl Earlier {
+    fn add(&mut self, route: &Conditions<'_>) {
+        let index = self.count;
         self.sni.add(index, route.sni);
         self.alpn.add(index, route.alpn);
         self.client.add(index, route.client);
         self.host.add(index, route.host);
         self.path.add(index, route.path);
+        for pattern in route.path {
+            if let PathPattern::Under(path) = pattern {
+                self.path_lengths.insert(path.len());
+            }
+        }
         self.methods.add(index, route.methods);
-        self.headers.add(index, route.headers);
-        self.query.add(index, route.query);
-        self.all_of.push([route.headers, route.query]);
+        self.headers.add(route.headers);
+        self.query.add(route.query);
+        self.count += 1;
     }
 
     /// The first route that matches whatever `route` does: of each of its conditions, it has none of that kind, or one
     /// with something as wide for every item. Of the conditions that must hold all together it asks for no more.
-    fn one_that_covers(&self, route: &Conditions<'r>) -> Option<usize> {
+    fn one_that_covers(&self, route: &Conditions<'_>) -> Option<usize> {
         let alone = |item: &String| vec![item.clone()];
         let mut tests = self.client.tests(route.client, wider_networks);
         tests.extend(self.sni.tests(route.sni, wider_patterns));
         tests.extend(self.alpn.tests(route.alpn, alone));
         tests.extend(self.host.tests(route.host, wider_patterns));
+        let wider_paths = |pattern: &PathPattern| wider_paths(pattern, &self.path_lengths);
         tests.extend(self.path.tests(route.path, wider_paths));
         tests.extend(self.methods.tests(route.methods, alone));
-        tests.push(self.headers.one_test(route.headers));
-        tests.push(self.query.one_test(route.query));
+        let headers = self.headers.implied(route.headers);
+        let query = self.query.implied(route.query);
+        tests.push(self.headers.test(&headers));
+        tests.push(self.query.test(&query));
         // The hardest test first: most routes have little in common, and fall at once.
         tests.sort_by_key(|lists| lists.iter().map(|list| list.len()).sum::<usize>());
-        let mut passed = vec![0; self.all_of.len()];
+        let mut passed = vec![0; self.count];
         for (before, lists) in tests.iter().enumerate() {
             let mut any = false;
             for route in lists.iter().copied().flatten() {
@@ -176,53 +196,55 @@ impl<'r> Earlier<'r> {
                 return None;
             }
         }
-        let implied = [implied(route.headers), implied(route.query)];
         let passes = |index: &usize| passed[*index] == tests.len();
-        (0..passed.len())
-            .filter(passes)
-            .find(|index| asks_no_more(&self.all_of[*index], &implied))
+        (0..passed.len()).filter(passes).find(|index| {
+            self.headers.asks_no_more(*index, &headers) && self.query.asks_no_more(*index, &query)
+        })
     }
 }
 
-/// What a request fulfils that fulfils all of `conditions`: these, and that the fields are there at all.
-fn implied(conditions: &[FieldCondition]) -> HashSet<(&str, Option<&str>)> {
-    conditions
-        .iter()
-        .flat_map(|each| {
-            [
-                (each.name.as_str(), each.value.as_deref()),
-                (each.name.as_str(), None),
-            ]
-        })
-        .collect()
-}
+impl AllOf {
+    fn add(&mut self, items: &[FieldCondition]) {
+        let mut asked = Vec::new();
+        for item in items {
+            let next = self.numbers.len();
+            asked.push(*self.numbers.entry(item.clone()).or_insert(next));
+        }
+        let known = |number: &usize| self.rarest.item.get(number).map_or(0, Vec::len);
+        let rarest = asked.iter().copied().min_by_key(known);
+        self.rarest.add(self.asked.len(), rarest.as_slice());
+        self.asked.push(asked);
+    }
 
-/// Whether every condition of `asked`, of both kinds, is among those of `implied`.
-fn asks_no_more(
-    asked: &[&[FieldCondition]; 2],
-    implied: &[HashSet<(&str, Option<&str>)>; 2],
-) -> bool {
-    asked.iter().zip(implied).all(|(asked, implied)| {
-        asked
-            .iter()
-            .all(|each| implied.contains(&(each.name.as_str(), each.value.as_deref())))
-    })
-}
-
-impl Having<FieldCondition> {
-    /// What a route must pass to ask for no more than these: have none of that kind, or one of these or a wider one.
-    /// It may have others, too; that is for a closer look.
-    fn one_test(&self, items: &[FieldCondition]) -> Vec<&[usize]> {
+    /// The numbers, in order, of what a request fulfils that fulfils all of `items`: these, and that each is there at
+    /// all.
+    fn implied(&self, items: &[FieldCondition]) -> Vec<usize> {
         let with_any = |item: &FieldCondition| FieldCondition {
             name: item.name.clone(),
             value: None,
         };
-        let wider = items.iter().flat_map(|item| [item.clone(), with_any(item)]);
-        let with: Vec<&[usize]> = wider
-            .filter_map(|item| self.item.get(&item))
-            .map(Vec::as_slice)
-            .collect();
-        with.into_iter().chain([self.none.as_slice()]).collect()
+        let implied = items.iter().flat_map(|item| [item.clone(), with_any(item)]);
+        let known = implied.filter_map(|item| self.numbers.get(&item).copied());
+        let mut known: Vec<usize> = known.collect();
+        known.sort_unstable();
+        known
+    }
+
+    /// What a route must pass at least to ask for no more than `implied`: ask for nothing, or have its rarest condition
+    /// among these.
+    fn test(&self, implied: &[usize]) -> Vec<&[usize]> {
+        let with = implied
+            .iter()
+            .filter_map(|number| self.rarest.item.get(number));
+        let with = with.map(Vec::as_slice);
+        with.chain([self.rarest.none.as_slice()]).collect()
+    }
+
+    /// Whether the route asks for nothing but what is `implied`.
+    fn asks_no_more(&self, route: usize, implied: &[usize]) -> bool {
+        let asked = self.asked[route].iter();
+        let mut fulfilled = asked.map(|number| implied.binary_search(number).is_ok());
+        fulfilled.all(|fulfilled| fulfilled)
     }
 }
 
@@ -259,13 +281,14 @@ fn wider_patterns(pattern: &NamePattern) -> Vec<NamePattern> {
     std::iter::once(pattern.clone()).chain(above).collect()
 }
 
-/// The patterns that match all that `pattern` does.
-fn wider_paths(pattern: &PathPattern) -> Vec<PathPattern> {
+/// The patterns that match all that `pattern` does, and are as long as some that there are.
+fn wider_paths(pattern: &PathPattern, lengths: &HashSet<usize>) -> Vec<PathPattern> {
     let (PathPattern::Exact(path) | PathPattern::Under(path)) = pattern;
-    let slashes = path.match_indices('/');
-    let above = slashes.map(|(slash, _)| PathPattern::Under(path[..slash].to_owned()));
-    let same = PathPattern::Under(path.clone());
-    [pattern.clone(), same].into_iter().chain(above).collect()
+    let slashes = path.match_indices('/').map(|(slash, _)| slash);
+    let above = slashes.chain([path.len()]);
+    let above = above.filter(|length| lengths.contains(length));
+    let above = above.map(|length| PathPattern::Under(path[..length].to_owned()));
+    std::iter::once(pattern.clone()).chain(above).collect()
 }
 
 /// The networks that hold all of `network`.

@@ -3,7 +3,7 @@
 
 use super::fields::{Decoder, Fields};
 use super::{auth, lists, maps};
-use crate::key::{Key, Shape};
+use crate::key::{Block, Key, Shape};
 use crate::keys;
 use crate::node::{Node, Value};
 use crate::place::Place;
@@ -304,12 +304,32 @@ fn redirect(
             (to, status, place)
         }
     };
-    if to == Some(RedirectTo::Https) && around.has_tls {
-        let advice = ["put it on a listener without `tls`, such as that on port 80"];
-        let what = "the listener has `tls`: this would redirect for ever";
-        decoder.mistake(place, what, advice);
+    if to.as_ref().is_some_and(|to| is_endless(to, around.has_tls)) {
+        let (what, advice) = match around.has_tls {
+            true => (
+                "the listener has `tls`: this would redirect for ever",
+                "put it on a listener without `tls`, such as that on port 80",
+            ),
+            false => (
+                "the listener has no `tls`: this would redirect for ever",
+                "expected another host, another path or https",
+            ),
+        };
+        decoder.mistake(place, what, [advice]);
     }
     to.map(|to| Redirect { to, status })
+}
+
+/// Whether a target is what was asked for, on a listener with or without TLS.
+fn is_endless(to: &RedirectTo, has_tls: bool) -> bool {
+    match to {
+        RedirectTo::Https => has_tls,
+        RedirectTo::Url(url) => {
+            let scheme = if has_tls { "https" } else { "http" };
+            let asked = url.strip_prefix(scheme);
+            matches!(asked, Some("://$host$path" | "://$host$path$query"))
+        }
+    }
 }
 
 fn default_status(decoder: &Decoder<'_, '_>) -> u16 {
@@ -318,15 +338,15 @@ fn default_status(decoder: &Decoder<'_, '_>) -> u16 {
     decoder.default(&keys::REDIRECT_STATUS, status)
 }
 
-/// Notes that `http` is no block.
-pub(super) fn no_block(decoder: &mut Decoder<'_, '_>, node: &Node) -> bool {
+/// Whether `http`, which `block` describes, is a single value, which is noted.
+pub(super) fn no_block(decoder: &mut Decoder<'_, '_>, node: &Node, block: &'static Block) -> bool {
     let Value::Scalar(text) = &node.value else {
         return false;
     };
     let advice = match text.as_str() {
         "true" | "on" | "yes" => "write `http: {}`".to_owned(),
         "false" | "off" | "no" => "leave `http` out".to_owned(),
-        _ => Shape::Block(&keys::HTTP).expected(),
+        _ => Shape::Block(block).expected(),
     };
     decoder.mistake(node.place, "the http block is a single value", [advice]);
     true

@@ -113,6 +113,7 @@ pub(crate) static JWT_KEY: Key = Key {
         "jwts",
         "jwt_authn",
         "auth_jwt",
+        "jwks",
         "oidc",
         "oauth",
         "oauth2",

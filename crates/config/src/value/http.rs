@@ -58,7 +58,7 @@ pub(crate) fn method(text: &str, key: &Key) -> Result<String, Wrong> {
             false => None,
         };
     match near.filter(|near| *near != text) {
-        Some(near) => wrong("is in lower case", format!("did you mean {near}?")),
+        Some(near) => wrong("is not in upper case", format!("did you mean {near}?")),
         None => Ok(text.to_owned()),
     }
 }

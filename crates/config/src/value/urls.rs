@@ -29,6 +29,10 @@ pub(crate) fn redirect_to(text: &str, key: &Key) -> Result<RedirectTo, Wrong> {
         let advice = "write the scheme, too: https://…".to_owned();
         return wrong("names a host without a scheme", advice);
     }
+    if text.starts_with("/$path") {
+        let advice = "expected something other than `$path` after the first slash".to_owned();
+        return wrong("begins with two slashes, as a host would", advice);
+    }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         let advice = "percent-encode what is no visible ASCII character".to_owned();
         return wrong("cannot stand in a `Location`", advice);
@@ -71,7 +75,7 @@ pub(crate) fn redirect_to(text: &str, key: &Key) -> Result<RedirectTo, Wrong> {
             wrong("names no host", key.shape.expected())
         }
         Some(after) if host_of(after).contains('@') => {
-            wrong("has a user in it", key.shape.expected())
+            Err(Wrong::new("the URL has a user in it", key.shape.expected()))
         }
         Some(after) if !ends_in_path(after) => wrong(
             "has something after its host that is no path",
@@ -150,10 +154,8 @@ pub(crate) fn keys_place(text: &str, key: &Key) -> Result<KeysPlace, Wrong> {
     }
     let authority = host_of(after);
     if authority.contains('@') {
-        return wrong(
-            "has a user in it",
-            "keys are public: leave it out".to_owned(),
-        );
+        let advice = "keys are public: leave it out";
+        return Err(Wrong::new("the URL has a user in it", advice));
     }
     let Some(host) = host(authority) else {
         return wrong(

@@ -26,7 +26,7 @@ fn push(line: &mut String, moment: Timestamp) {
         }
         line.push_str(text);
     });
-    let millis = u32::from(moment.subsec_millisecond().unsigned_abs());
+    let millis = moment.subsec_millisecond().unsigned_abs();
     let digit = |of: u32| char::from(b'0' + (of % 10) as u8);
     line.push('.');
     line.extend([digit(millis / 100), digit(millis / 10), digit(millis)]);

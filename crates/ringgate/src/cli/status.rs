@@ -297,3 +297,42 @@ fn workers(workers: &[Worker]) -> String {
     }
     table.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(name: &str, http: Option<Http>) -> Listener {
+        Listener {
+            name: name.to_owned(),
+            bind: Vec::new(),
+            pool: String::new(),
+            routes: Vec::new(),
+            connections_active: 0,
+            connections_max: None,
+            connections_total: 0,
+            rejected_total: 0,
+            certificates: Vec::new(),
+            http,
+        }
+    }
+
+    #[test]
+    fn listeners_that_speak_http_have_a_table_of_their_own() {
+        let requests = Http {
+            routes: 2,
+            requests_total: 1000,
+            success: 980,
+            redirection: 3,
+            client_error: 16,
+            server_error: 1,
+        };
+        let listeners = [listener("db", None), listener("api", Some(requests))];
+        assert_eq!(http(&listeners[..1]), "");
+        assert_eq!(
+            http(&listeners),
+            "HTTP  ROUTES  REQUESTS  2XX  3XX  4XX  5XX\n\
+             api        2      1000  980    3   16    1\n"
+        );
+    }
+}
