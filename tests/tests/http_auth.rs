@@ -21,7 +21,7 @@ listeners:
     pool: app
     http:
       auth: {auth}
-    routes: [{routes}]
+{routes}
 pools:
   app: {{ servers: ['{server}'], health: off }}
 "
@@ -31,9 +31,10 @@ pools:
 const TOKENS: &str = "{ tokens_file: $dir/tokens }";
 
 const ROUTES: &str = "
-      { name: open, path: /open, pool: app, http: { auth: off } },
-      { name: read, path: /read, pool: app, http: { require: [read] } },
-      { name: admin, path: '/admin/*', pool: app, http: { require: [read, admin] } }";
+    routes:
+      - { name: open, path: /open, pool: app, http: { auth: off } }
+      - { name: read, path: /read, pool: app, http: { require: [read] } }
+      - { name: admin, path: '/admin/*', pool: app, http: { require: [read, admin] } }";
 
 /// The answer to a GET with these fields on a fresh connection.
 fn ask(ringgate: &Ringgate, path: &str, fields: &[(&str, &str)]) -> Answer {
@@ -414,7 +415,7 @@ fn users_show_passwords() {
         assert_eq!(answer.status, status, "{what}: {answer:?}");
         let challenge = answer.field("www-authenticate");
         if status == 401 {
-            let begin = "Basic realm=\"the \\\"house\\\"\"";
+            let begin = "Basic realm=\"the house\"";
             assert!(
                 challenge.unwrap().starts_with(begin),
                 "{what}: {challenge:?}"

@@ -19,7 +19,7 @@ listeners:
     bind: '127.0.0.1:$web'
     pool: app
     http: {{ {http} }}
-    routes: [{routes}]
+{routes}
 pools:
   app: {{ servers: ['{server}'], health: off }}
 "
@@ -235,8 +235,9 @@ fn all_limits_hold_and_a_route_has_its_own() {
     let server = Recorder::start();
     let http = "rate_limit: [{ rate: 1/1h, burst: 8, by: client_ip }, { rate: 1/1h, burst: 3, by: 'header:X-Key' }]";
     let routes = "
-      { name: own, path: /own, pool: app, http: { rate_limit: { rate: 1/1h, burst: 2 } } },
-      { name: other, path: /other, pool: app }";
+    routes:
+      - { name: own, path: /own, pool: app, http: { rate_limit: { rate: 1/1h, burst: 2 } } }
+      - { name: other, path: /other, pool: app }";
     let ringgate = start(&server, 1, http, routes);
     let mut wire = Wire::connect(ringgate.addr("web"));
     let mut count = |path: &str, key: &str| {

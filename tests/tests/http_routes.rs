@@ -264,6 +264,8 @@ listeners:
       - { path: /to/*, http: { redirect: { to: 'https://b.example$path$query', status: 307 } } }
       - { path: /fixed, http: { redirect: { to: /elsewhere, status: 301 } } }
       - { path: /host, http: { redirect: { to: 'https://$host/x' } } }
+pools:
+  none: ['127.0.0.1:9']
 ",
     );
     for (target, host, status, location) in [
@@ -358,7 +360,7 @@ fn redirects(count: usize) -> String {
         writeln!(routes, "      - {{ host: h{number}.example.com, {to} }}").unwrap();
         writeln!(routes, "      - {{ path: /p{number}/*, {to} }}").unwrap();
     }
-    yaml("", &routes, "pools: {}\n")
+    yaml("", &routes, "pools:\n  none: ['127.0.0.1:9']\n")
 }
 
 /// What requests to the last two routes cost, in time of the processor.
@@ -385,11 +387,13 @@ fn four_thousand_routes_cost_no_more_than_four() {
     let (few, many) = (4, 4_000);
     let [with_few, with_many] = [few, many].map(|count| Ringgate::start(&redirects(count)));
     let ratio = || cost(&with_many, many).as_secs_f64() / cost(&with_few, few).as_secs_f64();
-    let ratios: Vec<f64> = (0..TRIES).map(|_| ratio()).collect();
-    let best = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    // A scan would cost several times as much, each time.
+    let mut ratios = Vec::new();
+    while ratios.iter().all(|ratio| *ratio >= 1.5) {
+        assert!(ratios.len() < TRIES, "{ratios:.2?}");
+        ratios.push(ratio());
+    }
     println!("{ratios:.2?}");
-    // A scan would cost several times as much.
-    assert!(best < 1.5, "{ratios:.2?}");
 }
 
 #[test]
@@ -412,26 +416,30 @@ fn check_names_routes_that_never_match_and_doors_that_stand_open() {
         !quiet.contains("second") && !quiet.contains("warning"),
         "{quiet}"
     );
-    for (what, routes) in [
+    for (what, expected, routes) in [
         (
             "below a path that takes all",
+            1,
             "      - { name: first, path: /*, pool: app }\n      - { name: second, path: /b, pool: app }",
         ),
         (
             "below the same with fewer conditions",
+            1,
             "      - { name: first, path: /b/*, pool: app }\n      - { name: second, path: /b/c, methods: [GET], pool: app }",
         ),
         (
             "below a wildcard",
+            1,
             "      - { name: first, host: '*.example.com', pool: app }\n      - { name: second, host: a.example.com, path: /b, pool: app }",
         ),
         (
             "open beside one that is not",
+            0,
             "      - { name: first, path: /a, pool: app, http: { auth: { tokens_file: $dir/tokens } } }\n      - { name: second, path: /b, pool: app }",
         ),
     ] {
         let (code, said) = of(routes);
-        assert_eq!(code, Some(0), "{what}: a warning is no mistake: {said}");
+        assert_eq!(code, Some(expected), "{what}: {said}");
         assert!(said.contains("second"), "{what}: {said}");
     }
 }
