@@ -292,9 +292,9 @@ pub(crate) static LIMIT_HANDSHAKES: Key = Key {
         most: 100_000,
     },
     absent: Absent::Value("auto"),
-    doc: "How many TLS handshakes with clients a worker has under way, each of which takes some 20 KiB. A new one takes \
-          the place of the one whose client has been silent for longest. `auto` is 1000. Whatever it is, handshakes \
-          get the time that running connections leave, and a sixteenth of it when they leave none.",
+    doc: "How many TLS handshakes with clients a worker has under way, each of which takes some 20 KiB. A new one \
+          takes the place of the one whose client has been silent for longest. `auto` is 1000. Whatever it is, \
+          handshakes get the time that running connections leave, and a sixteenth of it when they leave none.",
     also: &["handshake", "maxsslconn", "maxsslrate", "tls_handshakes"],
 };
 

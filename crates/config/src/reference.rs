@@ -25,8 +25,8 @@ pools:
 
 - An unknown key is a mistake, and so is a key that is set twice.
 - A **duration** is a whole number and one unit: `500ms`, `2s`, `1m`, `1h`.
-- A **rate** is a number per period: `50/s`, `100/10s`, `6000/m`. A **bandwidth** is a number of KiB (1024 bytes), MiB or
-  GiB per second: `64KiB/s`, `10MiB/s`; a **size** is one without the second: `32KiB`, `10MiB`.
+- A **rate** is a number per period: `50/s`, `100/10s`, `6000/m`. A **size** is a number of KiB (1024 bytes), MiB or GiB:
+  `32KiB`, `10MiB`. A **bandwidth** is a size per second: `64KiB/s`, `10MiB/s`.
 - A **network** is an address and the number of bits that its addresses share: `10.0.0.0/8`, `"fd00::/8"`; an address
   alone is the network of that address.
 - An **address** is an IP address and a port, `10.0.0.1:80`, or `unix:` and an absolute path. In quotes where YAML asks

@@ -386,8 +386,8 @@ fn a_route_leads_to_a_pool_to_shares_or_elsewhere() {
 
 #[test]
 fn pools_of_routes_are_used() {
-    let text = "listeners: { web: { bind: \":1\", http: {}, routes: [{ path: /a, pool: a }, { path: /b, pools: { b: 1 } }] } }\n\
-                pools: { a: [10.0.0.1:80], b: [10.0.0.2:80], c: [10.0.0.3:80] }\n";
+    let text = "listeners: { web: { bind: \":1\", http: {}, routes: [{ path: /a, pool: a }, { path: /b, pools: { b: 1 \
+                } }] } }\npools: { a: [10.0.0.1:80], b: [10.0.0.2:80], c: [10.0.0.3:80] }\n";
     let plan = plan(text);
     let unused: Vec<&str> = plan.unused_pools().map(|pool| pool.name.as_str()).collect();
     assert_eq!(unused, ["c"]);
@@ -426,8 +426,9 @@ fn a_route_without_a_name_is_called_by_what_it_asks_for_and_no_two_alike() {
 
 #[test]
 fn a_route_has_from_its_listener_what_it_does_not_say_itself() {
-    let of_listener = "auth: { tokens_file: /t }, require: [a, b], rate_limit: [{ rate: 1/s }, { rate: 1/m, by: consumer }], \
-                       headers: { request: { set: { x: y } }, response: { remove: [z] } }, limits: { body: 1KiB }";
+    let of_listener = "auth: { tokens_file: /t }, require: [a, b], rate_limit: [{ rate: 1/s }, { rate: 1/m, by: \
+                       consumer }], headers: { request: { set: { x: y } }, response: { remove: [z] } }, limits: { \
+                       body: 1KiB }";
     let with = |keys: &str| {
         let keys = format!("{{ path: /a, pool: a, http: {{ {keys} }} }}");
         routes(of_listener, &keys).remove(0).stages
@@ -513,8 +514,8 @@ fn pools_say_what_is_tried_again_and_who_waits() {
         (false, default.clone(), None)
     );
     let full = pool(
-        "http2: true, retry: { attempts: 10, budget: 100%, statuses: [502, 425, 429, 599] }, hold: { for: 1ms, max: 1 }, \
-         timeouts: { response: 1h }",
+        "http2: true, retry: { attempts: 10, budget: 100%, statuses: [502, 425, 429, 599] }, hold: { for: 1ms, max: 1 \
+         }, timeouts: { response: 1h }",
     );
     let retry = Retry {
         attempts: 10,

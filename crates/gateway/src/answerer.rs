@@ -24,7 +24,7 @@ const LIMITS: HeadLimits = HeadLimits {
 const INFORMATIONAL_MAX: u32 = 16;
 
 /// Where the answer comes from.
-pub enum Source<'a> {
+pub(crate) enum Source<'a> {
     /// A connection of HTTP/1.
     One {
         /// The connection.
@@ -37,19 +37,19 @@ pub enum Source<'a> {
 }
 
 /// A server that was asked something.
-pub struct Answerer<'a> {
+pub(crate) struct Answerer<'a> {
     source: Source<'a>,
     method: &'a str,
     search: Search,
     informed: u32,
     body: Option<h2::RecvStream>,
     /// Something has come from it.
-    pub has_spoken: bool,
+    pub(crate) has_spoken: bool,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Silence {
+pub(crate) enum Silence {
     /// The server ended the connection without a word: it may never have seen the request.
     Closed,
     /// It has refused to begin (RFC 9113 §8.7).
@@ -60,7 +60,7 @@ pub enum Silence {
 
 impl<'a> Answerer<'a> {
     /// The one that answers a request of that method.
-    pub fn new(source: Source<'a>, method: &'a str) -> Self {
+    pub(crate) fn new(source: Source<'a>, method: &'a str) -> Self {
         Self {
             source,
             method,
@@ -75,7 +75,7 @@ impl<'a> Answerer<'a> {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn poll_head(
+    pub(crate) fn poll_head(
         &mut self,
         head: &mut ResponseHead,
         context: &mut Context<'_>,
@@ -131,7 +131,7 @@ impl<'a> Answerer<'a> {
     }
 
     /// The body behind the final head.
-    pub fn body(&mut self, framing: Framing) -> Incoming<'_> {
+    pub(crate) fn body(&mut self, framing: Framing) -> Incoming<'_> {
         match (&mut self.source, self.body.take()) {
             (Source::One { link, intake }, _) => Incoming::One(Framed::new(link, intake, framing)),
             (Source::Two(_), Some(body)) => Incoming::Two(StreamBody::new(body)),

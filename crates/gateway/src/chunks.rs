@@ -15,12 +15,12 @@ const TRAILERS_MAX: usize = 64;
 
 /// How far a body has been read.
 #[derive(Debug, Default)]
-pub struct Chunks {
+pub(crate) struct Chunks {
     state: State,
     /// Bytes of the trailer section that is not complete.
     gathered: Vec<u8>,
     /// The fields after the last chunk.
-    pub trailers: Fields,
+    pub(crate) trailers: Fields,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Default for State {
 
 /// What stands next in the bytes of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// After `skip` bytes of framing come `data` bytes of the body.
     Data {
         /// To be passed over.
@@ -61,11 +61,11 @@ pub enum Step {
 
 /// The body is not coded as it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Broken(pub &'static str);
+pub(crate) struct Broken(pub(crate) &'static str);
 
 impl Chunks {
     /// Whether the end has been read.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
@@ -73,7 +73,7 @@ impl Chunks {
     ///
     /// # Errors
     /// When they break the coding.
-    pub fn step(&mut self, bytes: &[u8]) -> Result<Step, Broken> {
+    pub(crate) fn step(&mut self, bytes: &[u8]) -> Result<Step, Broken> {
         for (at, byte) in bytes.iter().copied().enumerate() {
             self.state = match self.state {
                 State::Data { left } => {
@@ -103,7 +103,7 @@ impl Chunks {
     }
 
     /// Notes that so many of the bytes of data were taken.
-    pub fn took(&mut self, bytes: usize) {
+    pub(crate) fn took(&mut self, bytes: usize) {
         if let State::Data { left } = self.state {
             self.state = match left.saturating_sub(bytes as u64) {
                 0 => State::DataEnd,
@@ -169,7 +169,7 @@ fn trailer(line: &[u8]) -> Option<(&str, &[u8])> {
 
 /// Whether a field may not stand behind a body, because it frames, routes, authenticates or speaks for us
 /// (RFC 9110 §6.5.1).
-pub fn is_forbidden_trailer(known: Known, name: &str) -> bool {
+pub(crate) fn is_forbidden_trailer(known: Known, name: &str) -> bool {
     known != Known::Other && known != Known::Date
         || name.starts_with("x-forwarded-")
         || matches!(

@@ -25,38 +25,38 @@ use crate::reply::{Head, Reply};
 const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What an exchange needs to know besides the messages.
-pub struct Terms<'a> {
+pub(crate) struct Terms<'a> {
     /// The client's connection.
-    pub guest: &'a Guest,
+    pub(crate) guest: &'a Guest,
     /// What is noted of the request.
-    pub record: &'a Record,
+    pub(crate) record: &'a Record,
     /// How long the server may take to begin its answer.
-    pub response: Duration,
+    pub(crate) response: Duration,
     /// How long either side may be silent.
-    pub idle: Duration,
+    pub(crate) idle: Duration,
     /// The most bytes of the request's body.
-    pub body_max: u64,
+    pub(crate) body_max: u64,
     /// The client waits for a word before it sends it.
-    pub expects_continue: bool,
+    pub(crate) expects_continue: bool,
     /// The two sides talk with each other from the beginning.
-    pub is_dialogue: bool,
+    pub(crate) is_dialogue: bool,
     /// Neither side encrypts.
-    pub is_plain: bool,
+    pub(crate) is_plain: bool,
     /// An upgrade was asked for.
-    pub asks_upgrade: bool,
+    pub(crate) asks_upgrade: bool,
     /// Told of bytes that went to the server.
-    pub sent: &'a dyn Fn(usize),
+    pub(crate) sent: &'a dyn Fn(usize),
     /// Told of bytes that came from it.
-    pub received: &'a dyn Fn(usize),
+    pub(crate) received: &'a dyn Fn(usize),
     /// Statuses after which another server is tried.
-    pub retried: &'a dyn Fn(u16) -> bool,
+    pub(crate) retried: &'a dyn Fn(u16) -> bool,
     /// Makes the fields of the answer those that the client gets.
-    pub prepare: &'a dyn Fn(&mut ResponseHead),
+    pub(crate) prepare: &'a dyn Fn(&mut ResponseHead),
 }
 
 /// How an exchange ended.
 #[derive(Debug)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// The client has the whole answer; whether the server's connection can be used again.
     Answered {
         /// Request and answer ended in order on the server's side.
@@ -77,7 +77,7 @@ pub enum Ended {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// The connection was stale, or the server refused to begin: it has not seen the request.
     Unseen,
     /// The server's status asks for another server.
@@ -91,7 +91,7 @@ pub enum Trouble {
 }
 
 /// Sends a request, whose head waits in `to`, and passes the answer on.
-pub async fn exchange(
+pub(crate) async fn exchange(
     terms: &Terms<'_>,
     incoming: &mut Incoming<'_>,
     to: &mut Outgoing<'_>,

@@ -2,6 +2,7 @@
 //! A connection that waits holds next to nothing; a request has its room while it is served.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringgate_engine::plugin::{ClosedBy, Guest, Race, Reason, Served, now, race};
@@ -19,7 +20,7 @@ use crate::rules::Rules;
 use crate::servers::Conn;
 use crate::shelf::Shelf;
 use crate::stage::Told;
-use crate::{Ask, Then, attend, http2, respond};
+use crate::{Ask, Gateway, Then, attend, http2, respond};
 
 /// The first bytes of a client that speaks HTTP/2 without having asked (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -31,7 +32,7 @@ const LINGER_PATIENCE: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(rules: &Rules, shelf: &Rc<Shelf>, guest: Guest) -> Served {
+pub(crate) async fn serve(gateway: Arc<Gateway>, shelf: Rc<Shelf>, guest: Guest) -> Served {
     let mut intake = Intake::of(guest.heard());
     let mut served = 0;
     loop {
@@ -48,14 +49,16 @@ pub(crate) async fn serve(rules: &Rules, shelf: &Rc<Shelf>, guest: Guest) -> Ser
             && PREFACE.starts_with(&intake.bytes()[..intake.bytes().len().min(PREFACE.len())])
         {
             match speaks_http2(&guest, &mut intake).await {
-                Ok(true) => return http2::serve(rules, shelf, guest, intake.take()).await,
+                Ok(true) => {
+                    return Box::pin(http2::serve(gateway, shelf, guest, intake.take())).await;
+                }
                 Ok(false) => {}
                 Err(ended) => return ended,
             }
         }
         served += 1;
         // Boxed, it takes no room in a connection that waits.
-        let next = Box::pin(one(rules, shelf, &guest, &mut intake, served)).await;
+        let next = Box::pin(one(&gateway.rules, &shelf, &guest, &mut intake, served)).await;
         match next {
             After::Next => {}
             After::Over { by, reason } => {

@@ -13,7 +13,7 @@ use crate::intake::Intake;
 use crate::stream::StreamBody;
 
 /// A body that comes in.
-pub enum Incoming<'a> {
+pub(crate) enum Incoming<'a> {
     /// There is none.
     Nothing,
     /// By HTTP/1.
@@ -24,7 +24,7 @@ pub enum Incoming<'a> {
 
 /// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// [`Incoming::data`] has something.
     Data,
     /// The body has ended in order.
@@ -33,7 +33,7 @@ pub enum Next {
 
 /// Why a body does not come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub(crate) enum Cut {
     /// The connection failed, or ended too early.
     Gone,
     /// The framing is broken.
@@ -47,12 +47,12 @@ impl Incoming<'_> {
     ///
     /// # Errors
     /// Why the body does not go on.
-    pub async fn next(&mut self) -> Result<Next, Cut> {
+    pub(crate) async fn next(&mut self) -> Result<Next, Cut> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
     /// As [`Incoming::next`], for a caller that polls.
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Next, Cut>> {
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Next, Cut>> {
         match self {
             Self::Nothing => Poll::Ready(Ok(Next::End)),
             Self::One(framed) => framed.poll_next(context),
@@ -64,7 +64,7 @@ impl Incoming<'_> {
     ///
     /// # Errors
     /// Why the body does not go on.
-    pub fn next_now(&mut self) -> Result<Option<Next>, Cut> {
+    pub(crate) fn next_now(&mut self) -> Result<Option<Next>, Cut> {
         match self {
             Self::Nothing => Ok(Some(Next::End)),
             Self::One(framed) => framed.next_now(),
@@ -73,7 +73,7 @@ impl Incoming<'_> {
     }
 
     /// The data that is there.
-    pub fn data(&self) -> &[u8] {
+    pub(crate) fn data(&self) -> &[u8] {
         match self {
             Self::Nothing => &[],
             Self::One(framed) => framed.data(),
@@ -82,7 +82,7 @@ impl Incoming<'_> {
     }
 
     /// Uses up so many bytes of the data.
-    pub fn consume(&mut self, bytes: usize) {
+    pub(crate) fn consume(&mut self, bytes: usize) {
         match self {
             Self::Nothing => {}
             Self::One(framed) => framed.consume(bytes),
@@ -91,7 +91,7 @@ impl Incoming<'_> {
     }
 
     /// The fields after the end; none before it.
-    pub fn trailers(&self) -> Option<&Fields> {
+    pub(crate) fn trailers(&self) -> Option<&Fields> {
         let trailers = match self {
             Self::Nothing => None,
             Self::One(framed) => framed.trailers(),
@@ -102,7 +102,7 @@ impl Incoming<'_> {
 
     /// Whether the one who sends it is found to be gone, behind the end of the body. One that has only ended its
     /// direction may still listen.
-    pub fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Nothing | Self::Two(_) => Poll::Pending,
             Self::One(framed) => framed.poll_gone(context),
@@ -110,7 +110,7 @@ impl Incoming<'_> {
     }
 
     /// Whether its end has been read.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         match self {
             Self::Nothing => true,
             Self::One(framed) => framed.is_done(),
@@ -120,7 +120,7 @@ impl Incoming<'_> {
 }
 
 /// A body between the bytes of a connection.
-pub struct Framed<'a> {
+pub(crate) struct Framed<'a> {
     link: &'a Link,
     intake: &'a mut Intake,
     state: State,
@@ -137,7 +137,7 @@ enum State {
 
 impl<'a> Framed<'a> {
     /// The body that follows a head with that framing.
-    pub fn new(link: &'a Link, intake: &'a mut Intake, framing: Framing) -> Self {
+    pub(crate) fn new(link: &'a Link, intake: &'a mut Intake, framing: Framing) -> Self {
         Self {
             link,
             intake,
@@ -252,7 +252,7 @@ impl<'a> Framed<'a> {
 
     /// The link, and how many bytes are still to come on it as they are, where a pipe could carry them: nothing of them
     /// is in user space.
-    pub fn unread(&self) -> Option<(&'a Link, u64)> {
+    pub(crate) fn unread(&self) -> Option<(&'a Link, u64)> {
         match &self.state {
             State::Length(left) if self.intake.is_empty() && !self.intake.has_ended() => {
                 Some((self.link, *left))
@@ -262,7 +262,7 @@ impl<'a> Framed<'a> {
     }
 
     /// Notes bytes that were carried by a pipe.
-    pub fn carried(&mut self, bytes: u64) {
+    pub(crate) fn carried(&mut self, bytes: u64) {
         if let State::Length(left) = &mut self.state {
             *left -= bytes;
             if *left == 0 {

@@ -8,7 +8,7 @@ use ringgate_engine::plugin::{Link, Piece};
 
 /// What has arrived on one link.
 #[derive(Debug, Default)]
-pub struct Intake {
+pub(crate) struct Intake {
     held: Held,
     used: usize,
     /// The peer has ended its direction.
@@ -25,7 +25,7 @@ enum Held {
 
 impl Intake {
     /// One that begins with bytes that were heard before.
-    pub fn of(heard: Vec<u8>) -> Self {
+    pub(crate) fn of(heard: Vec<u8>) -> Self {
         Self {
             held: match heard.is_empty() {
                 true => Held::Nothing,
@@ -37,7 +37,7 @@ impl Intake {
     }
 
     /// The bytes that are not used up.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match &self.held {
             Held::Nothing => &[],
             Held::Piece(piece) => &piece[self.used..],
@@ -46,17 +46,17 @@ impl Intake {
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bytes().is_empty()
     }
 
     /// Whether the peer has ended its direction.
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
     /// Uses up so many.
-    pub fn consume(&mut self, bytes: usize) {
+    pub(crate) fn consume(&mut self, bytes: usize) {
         self.used += bytes;
         if self.bytes().is_empty() {
             self.held = Held::Nothing;
@@ -68,7 +68,7 @@ impl Intake {
     ///
     /// # Errors
     /// Those of [`Link::recv`].
-    pub fn poll_more(&mut self, link: &Link, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    pub(crate) fn poll_more(&mut self, link: &Link, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.has_ended {
             return Poll::Ready(Ok(false));
         }
@@ -99,12 +99,12 @@ impl Intake {
     ///
     /// # Errors
     /// Those of [`Link::recv`].
-    pub async fn more(&mut self, link: &Link) -> io::Result<bool> {
+    pub(crate) async fn more(&mut self, link: &Link) -> io::Result<bool> {
         std::future::poll_fn(|context| self.poll_more(link, context)).await
     }
 
     /// Gives all that is there away.
-    pub fn take(&mut self) -> Vec<u8> {
+    pub(crate) fn take(&mut self) -> Vec<u8> {
         let bytes = self.bytes().to_vec();
         self.consume(bytes.len());
         bytes

@@ -23,7 +23,7 @@ impl<L> LinkIo<L> {
 
     /// Puts bytes before what is read.
     pub(crate) fn heard(mut self, bytes: Vec<u8>) -> Self {
-        self.piece = Some((Piece::Bytes(bytes), 0));
+        self.piece = (!bytes.is_empty()).then(|| (Piece::Bytes(bytes), 0));
         self
     }
 }

@@ -6,13 +6,14 @@ pub mod aim;
 mod answerer;
 mod asked;
 pub mod auth;
-pub mod chunks;
+mod chunks;
 pub mod counters;
 mod exchange;
 pub mod fields;
 pub mod flaw;
 mod forward;
 pub mod forwarded;
+mod frames;
 pub mod head;
 pub mod host;
 mod http1;
@@ -28,7 +29,7 @@ pub mod problem;
 mod pump;
 mod record;
 pub mod redirect;
-mod refusal;
+pub mod refusal;
 mod reply;
 mod request;
 mod respond;
@@ -84,8 +85,11 @@ impl Plugin for Gateway {
         let shelf = guest.shelf::<Shelf>();
         Box::pin(async move {
             match guest.client().protocol().as_deref() {
-                Some(b"h2") => http2::serve(&self.rules, &shelf, guest, Vec::new()).await,
-                _ => http1::serve(&self.rules, &shelf, guest).await,
+                Some(b"h2") => {
+                    let heard = guest.heard();
+                    http2::serve(self, shelf, guest, heard).await
+                }
+                _ => http1::serve(self, shelf, guest).await,
             }
         })
     }

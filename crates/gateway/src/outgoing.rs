@@ -15,7 +15,7 @@ const COPIED_BYTES_MAX: usize = 4 * 1024;
 const WAITING_BYTES_MAX: usize = 16 * 1024;
 
 /// A body that goes out.
-pub enum Outgoing<'a> {
+pub(crate) enum Outgoing<'a> {
     /// By HTTP/1.
     One(Written<'a>),
     /// By HTTP/2.
@@ -24,7 +24,7 @@ pub enum Outgoing<'a> {
 
 /// How HTTP/1 shows where a body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Frame {
+pub(crate) enum Frame {
     /// By its length, or by the end of the connection: bytes as they are.
     Bare,
     /// By a last chunk.
@@ -36,7 +36,7 @@ impl Outgoing<'_> {
     ///
     /// # Errors
     /// When the peer takes no more.
-    pub async fn put(&mut self, data: &[u8]) -> io::Result<()> {
+    pub(crate) async fn put(&mut self, data: &[u8]) -> io::Result<()> {
         match self {
             Self::One(written) => written.put(data).await,
             Self::Two(stream) => stream.put(data).await,
@@ -47,7 +47,7 @@ impl Outgoing<'_> {
     ///
     /// # Errors
     /// When the peer takes no more.
-    pub async fn flush(&mut self) -> io::Result<()> {
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::One(written) => written.flush().await,
             Self::Two(_) => Ok(()),
@@ -58,7 +58,7 @@ impl Outgoing<'_> {
     ///
     /// # Errors
     /// When the peer takes no more.
-    pub async fn finish(&mut self, trailers: Option<&Fields>) -> io::Result<()> {
+    pub(crate) async fn finish(&mut self, trailers: Option<&Fields>) -> io::Result<()> {
         match self {
             Self::One(written) => written.finish(trailers).await,
             Self::Two(stream) => stream.finish(trailers).await,
@@ -66,7 +66,7 @@ impl Outgoing<'_> {
     }
 
     /// Lets the peer see that the body is not whole.
-    pub fn abort(&mut self) {
+    pub(crate) fn abort(&mut self) {
         match self {
             Self::One(written) => written.link.reset_on_close(),
             Self::Two(stream) => stream.abort(),
@@ -74,7 +74,7 @@ impl Outgoing<'_> {
     }
 
     /// The link on which bytes go out as they are, with nothing waiting before them.
-    pub async fn bare(&mut self) -> io::Result<Option<&Link>> {
+    pub(crate) async fn bare(&mut self) -> io::Result<Option<&Link>> {
         match self {
             Self::One(written) if written.frame == Frame::Bare && written.link.is_plain() => {
                 written.flush().await?;
@@ -86,7 +86,7 @@ impl Outgoing<'_> {
 }
 
 /// A body between the bytes of a connection.
-pub struct Written<'a> {
+pub(crate) struct Written<'a> {
     link: &'a Link,
     frame: Frame,
     /// What goes out before the next piece; at first the head.
@@ -95,7 +95,7 @@ pub struct Written<'a> {
 
 impl<'a> Written<'a> {
     /// The body behind a head, which may still wait in `waiting`.
-    pub fn new(link: &'a Link, frame: Frame, waiting: &'a mut Vec<u8>) -> Self {
+    pub(crate) fn new(link: &'a Link, frame: Frame, waiting: &'a mut Vec<u8>) -> Self {
         Self {
             link,
             frame,

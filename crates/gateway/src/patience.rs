@@ -8,7 +8,7 @@ use std::time::Instant;
 use ringgate_engine::plugin::Sleep;
 
 /// The result of `future`, or `None` when `deadline` came first. What is there at once needs no timer.
-pub async fn within<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn within<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut timer: Option<Sleep> = None;
     poll_fn(|context| {

@@ -22,7 +22,7 @@ const BLOCKED_MAX: u32 = 8;
 const BYTES_PER_TURN: usize = 1024 * 1024;
 
 /// How long a side may take nothing at all. A reader that pauses for longer is cut: it holds a connection to a server.
-pub const STALL: Duration = Duration::from_secs(60);
+pub(crate) const STALL: Duration = Duration::from_secs(30);
 
 /// How long a client may take for its body whatever its rate.
 const GRACE: Duration = Duration::from_secs(10);
@@ -31,24 +31,24 @@ const GRACE: Duration = Duration::from_secs(10);
 const RATE_LEAST: u64 = 500;
 
 /// One direction of an exchange.
-pub struct Flow<'a> {
+pub(crate) struct Flow<'a> {
     /// The client's connection, whose bandwidth counts.
-    pub guest: &'a Guest,
+    pub(crate) guest: &'a Guest,
     /// Told of each piece.
-    pub count: &'a dyn Fn(usize),
+    pub(crate) count: &'a dyn Fn(usize),
     /// The most bytes that may pass.
-    pub bytes_max: u64,
+    pub(crate) bytes_max: u64,
     /// How long the side that it comes from may be silent.
-    pub silence: Duration,
+    pub(crate) silence: Duration,
     /// It comes from a client that must not trickle; ends when the two sides talk with each other.
-    pub must_hurry: Option<&'a Cell<bool>>,
+    pub(crate) must_hurry: Option<&'a Cell<bool>>,
     /// Neither side encrypts.
-    pub is_plain: bool,
+    pub(crate) is_plain: bool,
 }
 
 /// Why a body did not get to the other side whole.
 #[derive(Debug)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// Its source broke off.
     Source(Cut),
     /// Its source was silent or slow for too long.
@@ -65,7 +65,7 @@ pub enum Stop {
 ///
 /// # Errors
 /// Why it did not get there whole; what waits on the way out was not sent then.
-pub async fn pump(
+pub(crate) async fn pump(
     incoming: &mut Incoming<'_>,
     outgoing: &mut Outgoing<'_>,
     flow: &Flow<'_>,

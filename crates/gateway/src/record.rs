@@ -18,7 +18,7 @@ const GONE: u16 = 499;
 const SHOWN_BYTES_MAX: usize = 2048;
 
 /// One request.
-pub struct Record {
+pub(crate) struct Record {
     guest: Guest,
     counters: Arc<HttpCounters>,
     started: Instant,
@@ -42,7 +42,7 @@ pub struct Record {
 
 impl Record {
     /// One that begins now.
-    pub fn begin_now(guest: &Guest, counters: &Arc<HttpCounters>) -> Self {
+    pub(crate) fn begin_now(guest: &Guest, counters: &Arc<HttpCounters>) -> Self {
         Self {
             guest: guest.clone(),
             counters: counters.clone(),
@@ -66,12 +66,12 @@ impl Record {
     }
 
     /// Notes the method.
-    pub fn note_method(&self, method: &str) {
+    pub(crate) fn note_method(&self, method: &str) {
         self.method.borrow_mut().push_str(method);
     }
 
     /// Notes what was asked for, when that is logged.
-    pub fn note_target(&self, host: &str, path: &str) {
+    pub(crate) fn note_target(&self, host: &str, path: &str) {
         if self.guest.logs() {
             self.host.borrow_mut().push_str(cut(host));
             self.path.borrow_mut().push_str(cut(path));
@@ -79,40 +79,40 @@ impl Record {
     }
 
     /// Notes the route that decided.
-    pub fn note_route(&self, number: usize, name: &Arc<str>) {
+    pub(crate) fn note_route(&self, number: usize, name: &Arc<str>) {
         *self.route.borrow_mut() = (number, Some(name.clone()));
     }
 
     /// Notes who the client is, when it is not the one that connected.
-    pub fn note_client(&self, client: IpAddr) {
+    pub(crate) fn note_client(&self, client: IpAddr) {
         self.client.set(Some(client));
     }
 
     /// Notes whose request it is.
-    pub fn note_consumer(&self, consumer: &Arc<str>) {
+    pub(crate) fn note_consumer(&self, consumer: &Arc<str>) {
         *self.consumer.borrow_mut() = Some(consumer.clone());
     }
 
     /// Notes the id of the request.
-    pub fn note_id(&self, id: &str) {
+    pub(crate) fn note_id(&self, id: &str) {
         if self.guest.logs() {
             self.request_id.borrow_mut().push_str(id);
         }
     }
 
     /// Notes where it goes.
-    pub fn note_pool(&self, pool: &Arc<Pool>) {
+    pub(crate) fn note_pool(&self, pool: &Arc<Pool>) {
         *self.server.borrow_mut() = Some((pool.clone(), None));
     }
 
     /// Notes who is asked, and how long the connect took, if it took one.
-    pub fn note_server(&self, pool: &Arc<Pool>, server: &Arc<Server>, connect: Option<Duration>) {
+    pub(crate) fn note_server(&self, pool: &Arc<Pool>, server: &Arc<Server>, connect: Option<Duration>) {
         *self.server.borrow_mut() = Some((pool.clone(), Some(server.clone())));
         self.connect.set(connect);
     }
 
     /// Notes that the server has begun to answer.
-    pub fn note_first_byte(&self) {
+    pub(crate) fn note_first_byte(&self) {
         let took = now().saturating_duration_since(self.started);
         self.first_byte.set(Some(took));
         if let Some((pool, _)) = &*self.server.borrow() {
@@ -122,39 +122,39 @@ impl Record {
     }
 
     /// Notes one more try.
-    pub fn note_retry(&self) {
+    pub(crate) fn note_retry(&self) {
         self.retries.set(self.retries.get() + 1);
     }
 
     /// Notes that an answer has begun.
-    pub fn begin(&self, status: u16) {
+    pub(crate) fn begin(&self, status: u16) {
         self.status.set(status);
     }
 
     /// Notes bytes of the request's body.
-    pub fn add_in(&self, bytes: usize) {
+    pub(crate) fn add_in(&self, bytes: usize) {
         self.bytes_in.set(self.bytes_in.get() + bytes as u64);
     }
 
     /// Notes bytes of the answer's body.
-    pub fn add_out(&self, bytes: usize) {
+    pub(crate) fn add_out(&self, bytes: usize) {
         self.bytes_out.set(self.bytes_out.get() + bytes as u64);
     }
 
     /// Bytes of the request's body so far.
-    pub fn bytes_in(&self) -> u64 {
+    pub(crate) fn bytes_in(&self) -> u64 {
         self.bytes_in.get()
     }
 
     /// Notes the end. The first one counts.
-    pub fn end(&self, by: ClosedBy, reason: Reason) {
+    pub(crate) fn end(&self, by: ClosedBy, reason: Reason) {
         if self.ending.get().is_none() {
             self.ending.set(Some((by, reason)));
         }
     }
 
     /// The number of its route in the counters.
-    pub fn route_number(&self) -> usize {
+    pub(crate) fn route_number(&self) -> usize {
         self.route.borrow().0
     }
 

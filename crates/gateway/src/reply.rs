@@ -16,7 +16,7 @@ use crate::outgoing::{Frame, Outgoing, Written};
 use crate::stream::{StreamOut, map_of};
 
 /// Where the answer to one request goes.
-pub enum Reply<'a> {
+pub(crate) enum Reply<'a> {
     /// To a client of HTTP/1.
     One(Answer<'a>),
     /// To a stream of HTTP/2.
@@ -24,31 +24,31 @@ pub enum Reply<'a> {
 }
 
 /// The answer to a request of HTTP/1.
-pub struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     /// The client.
-    pub link: &'a Link,
+    pub(crate) link: &'a Link,
     /// What has not gone out.
-    pub out: &'a mut Vec<u8>,
+    pub(crate) out: &'a mut Vec<u8>,
     /// The client's version.
-    pub version: Version,
+    pub(crate) version: Version,
     /// The connection ends with this answer.
-    pub closes: bool,
+    pub(crate) closes: bool,
     /// An HTTP/1.0 client has asked to go on.
-    pub keeps_alive: bool,
+    pub(crate) keeps_alive: bool,
     /// The method is HEAD: a length would be that of another answer.
-    pub is_head: bool,
+    pub(crate) is_head: bool,
 }
 
 /// A final head.
-pub struct Head<'a> {
+pub(crate) struct Head<'a> {
     /// 200 to 599.
-    pub status: u16,
+    pub(crate) status: u16,
     /// Its fields, without those of framing and of the connection.
-    pub fields: &'a Fields,
+    pub(crate) fields: &'a Fields,
     /// Where its body ends.
-    pub framing: Framing,
+    pub(crate) framing: Framing,
     /// The length of the body that a GET would get, for HEAD and 304.
-    pub length: Option<&'a [u8]>,
+    pub(crate) length: Option<&'a [u8]>,
 }
 
 impl Reply<'_> {
@@ -56,7 +56,7 @@ impl Reply<'_> {
     ///
     /// # Errors
     /// When the client takes no more.
-    pub async fn inform(&mut self, status: u16, fields: &Fields) -> io::Result<()> {
+    pub(crate) async fn inform(&mut self, status: u16, fields: &Fields) -> io::Result<()> {
         match self {
             Self::One(answer) if answer.version == Version::V1_0 => Ok(()),
             Self::One(answer) => {
@@ -82,7 +82,7 @@ impl Reply<'_> {
     ///
     /// # Errors
     /// When the client takes no more.
-    pub fn begin(&mut self, head: &Head<'_>) -> io::Result<Outgoing<'_>> {
+    pub(crate) fn begin(&mut self, head: &Head<'_>) -> io::Result<Outgoing<'_>> {
         match self {
             Self::One(answer) => Ok(Outgoing::One(answer.begin(head))),
             Self::Two(stream) => {
@@ -119,7 +119,7 @@ impl Reply<'_> {
     }
 
     /// Whether the connection ends with this answer.
-    pub fn closes(&self) -> bool {
+    pub(crate) fn closes(&self) -> bool {
         match self {
             Self::One(answer) => answer.closes,
             Self::Two(_) => false,
@@ -127,15 +127,22 @@ impl Reply<'_> {
     }
 
     /// Whether the client has taken its request back.
-    pub fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::One(_) => Poll::Pending,
             Self::Two(stream) => stream.poll_reset(context).map(drop),
         }
     }
 
+    /// Ends a stream in the middle, with that code.
+    pub(crate) fn reset(&mut self, code: h2::Reason) {
+        if let Self::Two(stream) = self {
+            stream.send_reset(code);
+        }
+    }
+
     /// Lets the connection end with this answer, where the version has such a thing.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         if let Self::One(answer) = self {
             answer.closes = true;
         }
@@ -185,7 +192,7 @@ impl Answer<'_> {
 }
 
 /// Writes the first line of a response of HTTP/1 (RFC 9112 §4).
-pub fn push_line(out: &mut Vec<u8>, status: u16) {
+pub(crate) fn push_line(out: &mut Vec<u8>, status: u16) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
     out.push(b' ');
@@ -196,6 +203,6 @@ pub fn push_line(out: &mut Vec<u8>, status: u16) {
 }
 
 /// Whether a field of an answer is written by [`Reply::begin`] or speaks of a connection only.
-pub fn is_ours(known: Known) -> bool {
+pub(crate) fn is_ours(known: Known) -> bool {
     known == Known::ContentLength || known.is_hop_by_hop()
 }

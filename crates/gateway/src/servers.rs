@@ -20,19 +20,19 @@ const IDLE_PATIENCE: Duration = Duration::from_secs(30);
 const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 
 /// A connection to a server.
-pub struct Conn {
+pub(crate) struct Conn {
     /// The connection.
-    pub upstream: Upstream,
+    pub(crate) upstream: Upstream,
     /// What has arrived on it.
-    pub intake: Intake,
+    pub(crate) intake: Intake,
     /// It has served a request before.
-    pub is_used: bool,
+    pub(crate) is_used: bool,
     since: Instant,
 }
 
 impl Conn {
     /// One that was just connected.
-    pub fn new(upstream: Upstream) -> Self {
+    pub(crate) fn new(upstream: Upstream) -> Self {
         Self {
             upstream,
             intake: Intake::default(),
@@ -54,7 +54,7 @@ impl Conn {
 
 /// The connections that wait.
 #[derive(Default)]
-pub struct Servers {
+pub(crate) struct Servers {
     /// By pool and server.
     idle: RefCell<Vec<Vec<Vec<Conn>>>>,
     sweeps: Cell<bool>,
@@ -62,7 +62,7 @@ pub struct Servers {
 
 impl Servers {
     /// The newest connection to a server that waits and is still good.
-    pub fn take(&self, pool: &Pool, id: ServerId) -> Option<Conn> {
+    pub(crate) fn take(&self, pool: &Pool, id: ServerId) -> Option<Conn> {
         let mut idle = self.idle.borrow_mut();
         let waiting = idle.get_mut(pool.id.index())?.get_mut(id.index())?;
         while let Some(conn) = waiting.pop() {
@@ -74,7 +74,7 @@ impl Servers {
     }
 
     /// Lets a connection wait.
-    pub fn keep(self: &Rc<Self>, guest: &Guest, id: ServerId, mut conn: Conn) {
+    pub(crate) fn keep(self: &Rc<Self>, guest: &Guest, id: ServerId, mut conn: Conn) {
         let pool = conn.upstream.pool().id.index();
         // The PROXY header has named one client: nobody else's requests may follow it.
         let names_a_client = conn.upstream.pool().proxy_protocol.is_some();

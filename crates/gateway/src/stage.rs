@@ -148,7 +148,7 @@ impl<'a> Stage<'a> {
         // All clients of a unix socket are one: they are processes of this host.
         match self.asked.client_ip() {
             Some(address) => Key::Client(address),
-            None => Key::Field(b""),
+            None => Key::Consumer(""),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::fields::{Field, Fields};
 use crate::incoming::{Cut, Next};
 
 /// A body that comes in on a stream.
-pub struct StreamBody {
+pub(crate) struct StreamBody {
     stream: RecvStream,
     piece: Bytes,
     trailers: Fields,
@@ -23,7 +23,7 @@ pub struct StreamBody {
 
 impl StreamBody {
     /// The body on this stream.
-    pub fn new(stream: RecvStream) -> Self {
+    pub(crate) fn new(stream: RecvStream) -> Self {
         let is_done = stream.is_end_stream();
         Self {
             stream,
@@ -37,7 +37,7 @@ impl StreamBody {
     ///
     /// # Errors
     /// Why the body does not go on.
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Next, Cut>> {
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Next, Cut>> {
         loop {
             if !self.piece.is_empty() {
                 return Poll::Ready(Ok(Next::Data));
@@ -71,7 +71,7 @@ impl StreamBody {
     ///
     /// # Errors
     /// Why the body does not go on.
-    pub fn next_now(&mut self) -> Result<Option<Next>, Cut> {
+    pub(crate) fn next_now(&mut self) -> Result<Option<Next>, Cut> {
         match self.poll_next(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(next) => next.map(Some),
             Poll::Pending => Ok(None),
@@ -79,24 +79,24 @@ impl StreamBody {
     }
 
     /// The data that is there.
-    pub fn data(&self) -> &[u8] {
+    pub(crate) fn data(&self) -> &[u8] {
         &self.piece
     }
 
     /// Uses up so many bytes of it; the peer may send as many more.
-    pub fn consume(&mut self, bytes: usize) {
+    pub(crate) fn consume(&mut self, bytes: usize) {
         self.piece.advance(bytes);
         // It fails only when more is released than was received.
         let _ = self.stream.flow_control().release_capacity(bytes);
     }
 
     /// The fields after the end.
-    pub fn trailers(&self) -> Option<&Fields> {
+    pub(crate) fn trailers(&self) -> Option<&Fields> {
         Some(&self.trailers)
     }
 
     /// Whether the end has been read.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.is_done && self.piece.is_empty()
     }
 }
@@ -109,14 +109,14 @@ fn cut(error: &h2::Error) -> Cut {
 }
 
 /// Adds all fields of a map, in its order.
-pub fn push_all(map: &HeaderMap, fields: &mut Fields) {
+pub(crate) fn push_all(map: &HeaderMap, fields: &mut Fields) {
     for (name, value) in map {
         fields.push(name.as_str(), value.as_bytes().trim_ascii());
     }
 }
 
 /// The fields as a map; what cannot stand in one is left out.
-pub fn map_of<'a>(fields: impl Iterator<Item = Field<'a>>) -> HeaderMap {
+pub(crate) fn map_of<'a>(fields: impl Iterator<Item = Field<'a>>) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(fields.size_hint().1.unwrap_or_default());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes());
@@ -128,7 +128,7 @@ pub fn map_of<'a>(fields: impl Iterator<Item = Field<'a>>) -> HeaderMap {
 }
 
 /// A body that goes out on a stream.
-pub struct StreamOut {
+pub(crate) struct StreamOut {
     stream: SendStream<Bytes>,
     /// The newest piece: it may turn out to be the last.
     kept: Bytes,
@@ -137,7 +137,7 @@ pub struct StreamOut {
 
 impl StreamOut {
     /// The body on this stream; `is_over` when it ended with its head.
-    pub fn new(stream: SendStream<Bytes>, is_over: bool) -> Self {
+    pub(crate) fn new(stream: SendStream<Bytes>, is_over: bool) -> Self {
         Self {
             stream,
             kept: Bytes::new(),
@@ -149,7 +149,7 @@ impl StreamOut {
     ///
     /// # Errors
     /// When the peer takes no more.
-    pub async fn put(&mut self, data: &[u8]) -> io::Result<()> {
+    pub(crate) async fn put(&mut self, data: &[u8]) -> io::Result<()> {
         self.flush().await?;
         self.kept = Bytes::copy_from_slice(data);
         Ok(())
@@ -159,7 +159,7 @@ impl StreamOut {
     ///
     /// # Errors
     /// When the peer takes no more.
-    pub async fn flush(&mut self) -> io::Result<()> {
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
         self.send_kept(false).await
     }
 
@@ -193,7 +193,7 @@ impl StreamOut {
     ///
     /// # Errors
     /// When the peer takes no more.
-    pub async fn finish(&mut self, trailers: Option<&Fields>) -> io::Result<()> {
+    pub(crate) async fn finish(&mut self, trailers: Option<&Fields>) -> io::Result<()> {
         self.send_kept(trailers.is_none()).await?;
         match trailers {
             _ if self.is_over => Ok(()),
@@ -211,16 +211,11 @@ impl StreamOut {
     }
 
     /// Takes the message back.
-    pub fn abort(&mut self) {
+    pub(crate) fn abort(&mut self) {
         if !self.is_over {
             self.is_over = true;
             self.stream.send_reset(h2::Reason::INTERNAL_ERROR);
         }
-    }
-
-    /// Waits until the peer takes the stream back.
-    pub fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.stream.poll_reset(context).map(drop)
     }
 }
 

@@ -40,7 +40,8 @@ impl<'n> Fields<'n> {
         }
     }
 
-    /// Whether the block sets a key that belongs elsewhere, which is noted: more about what it lacks would only confuse.
+    /// Whether the block sets a key that belongs elsewhere, which is noted: more about what it lacks would only
+    /// confuse.
     pub(super) fn is_misplaced(&self) -> bool {
         self.misplaced
     }

@@ -1,5 +1,5 @@
-//! A listener that speaks HTTP: its bounds, whom it trusts, and what is done with requests. Its routes are read with it;
-//! each by itself is in http_routes.rs.
+//! A listener that speaks HTTP: its bounds, whom it trusts, and what is done with requests. Its routes are read with
+//! it; each by itself is in http_routes.rs.
 
 use super::fields::{Decoder, Fields};
 use super::pool_names::PoolNames;

@@ -1,5 +1,5 @@
-//! What is done with the requests of a listener or of a route, stage by stage. It knows what a route inherits, and never
-//! looks at conditions or pools.
+//! What is done with the requests of a listener or of a route, stage by stage. It knows what a route inherits, and
+//! never looks at conditions or pools.
 
 use super::fields::{Decoder, Fields};
 use super::{auth, lists, maps};

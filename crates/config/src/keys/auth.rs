@@ -43,8 +43,8 @@ pub(crate) static AUTH: Block = Block {
     what: "auth block",
     path: "listeners.NAME.http.auth",
     doc: "How clients show who they are: `tokens_file`, `users_file`, `jwt` and `client_certificate`, at least one of \
-          them, and any of them is enough. Servers learn the name of the consumer from `X-Consumer`, and do not get the \
-          `Authorization` that it came by.",
+          them, and any of them is enough. Servers learn the name of the consumer from `X-Consumer`, and do not get \
+          the `Authorization` that it came by.",
     keys: &[
         &REALM,
         &TOKENS_FILE,
@@ -74,8 +74,8 @@ pub(crate) static TOKENS_FILE: Key = Key {
     name: "tokens_file",
     shape: Shape::FilePath,
     absent: Absent::Otherwise("no such tokens"),
-    doc: "The file with the hashes of tokens, one per line: `NAME sha256:HEX [scope,scope]`. `ringgate token new` makes \
-          them. It is read again when it changes.",
+    doc: "The file with the hashes of tokens, one per line: `NAME sha256:HEX [scope,scope]`. `ringgate token new` \
+          makes them. It is read again when it changes.",
     also: &[
         "tokens",
         "token_file",
@@ -155,8 +155,8 @@ pub(crate) static JWT_KEYS: Key = Key {
     name: "keys",
     shape: Shape::Text(&KEYS_PLACE),
     absent: Absent::Mistake,
-    doc: "Where the keys are: the absolute path of a file with a JWK set or one public key as PEM, or the `https` URL of a \
-          JWK set; `http` only to this host.",
+    doc: "Where the keys are: the absolute path of a file with a JWK set or one public key as PEM, or the `https` URL \
+          of a JWK set; `http` only to this host.",
     also: &[
         "key",
         "jwks",
@@ -176,8 +176,8 @@ pub(crate) static JWT_CA: Key = Key {
     name: "ca",
     shape: Shape::FilePath,
     absent: Absent::Otherwise("those that the system trusts"),
-    doc: "The file with the authorities that may sign the certificate of the server with the keys. Only with an `https` \
-          URL.",
+    doc: "The file with the authorities that may sign the certificate of the server with the keys. Only with an \
+          `https` URL.",
     also: ALSO_CA,
 };
 
@@ -201,8 +201,8 @@ pub(crate) static JWT_ALGORITHMS: Key = Key {
     name: "algorithms",
     shape: Shape::Words(Algorithm::WORDS),
     absent: Absent::Otherwise("all but those that begin with HS"),
-    doc: "The algorithms that are believed. Those that begin with HS sign with a secret that both sides know, and go only \
-          with a file of keys.",
+    doc: "The algorithms that are believed. Those that begin with HS sign with a secret that both sides know, and go \
+          only with a file of keys.",
     also: &["algorithm", "alg", "algs", "signing_algorithms"],
 };
 

@@ -52,8 +52,8 @@ pub(crate) static TRUSTED_PROXIES: Key = Key {
     name: "trusted_proxies",
     shape: Shape::Networks,
     absent: Absent::Otherwise("nobody is; the client is who connects"),
-    doc: "The proxies in front whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Request-Id` are believed. What anybody \
-          else sends of these is replaced.",
+    doc: "The proxies in front whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Request-Id` are believed. What \
+          anybody else sends of these is replaced.",
     also: &[
         "trusted",
         "trusted_proxy",

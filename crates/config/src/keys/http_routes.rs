@@ -7,11 +7,12 @@ use crate::key::{Absent, Block, Key, Shape};
 pub(crate) static HTTP_ROUTE: Block = Block {
     what: "route",
     path: "listeners.NAME.routes[]",
-    doc: "On a listener with `http`: answers the requests that fulfil all of its conditions. The conditions are `host`, \
-          `path`, `methods`, `headers`, `query`, `sni` and `client`, at least one of them; a list is fulfilled by any of \
-          its items, `headers` and `query` by all of theirs together. It has `pool`, `pools` or `http.redirect`. A route \
-          that can never match, because an earlier one takes all that it would, is a mistake. Without a `name`, it is \
-          called by its first host and path, or by its first other condition, with a number when another has that name.",
+    doc: "On a listener with `http`: answers the requests that fulfil all of its conditions. The conditions are \
+          `host`, `path`, `methods`, `headers`, `query`, `sni` and `client`, at least one of them; a list is \
+          fulfilled by any of its items, `headers` and `query` by all of theirs together. It has `pool`, `pools` or \
+          `http.redirect`. A route that can never match, because an earlier one takes all that it would, is a \
+          mistake. Without a `name`, it is called by its first host and path, or by its first other condition, with a \
+          number when another has that name.",
     keys: &[
         &ROUTE_NAME,
         &ROUTE_HOST,
@@ -59,8 +60,8 @@ pub(crate) static ROUTE_HOST: Key = Key {
     name: "host",
     shape: Shape::HostPatterns,
     absent: Absent::Otherwise("any host"),
-    doc: "The hosts that are asked for, without a port: `a.example.com`, `\"*.example.com\"` for all names that end so, or \
-          an address. Upper and lower case are one.",
+    doc: "The hosts that are asked for, without a port: `a.example.com`, `\"*.example.com\"` for all names that end \
+          so, or an address. Upper and lower case are one.",
     also: &[
         "hosts",
         "hostname",
@@ -81,7 +82,8 @@ pub(crate) static ROUTE_PATH: Key = Key {
     absent: Absent::Otherwise("any path"),
     doc: "The paths that are asked for: `/login` is this one, `/admin/*` is `/admin` and all paths that begin with \
           `/admin/`, `/*` is all. Requests are brought into a canonical form first, and patterns are written in it: \
-          nothing doubled (`//`), no `.` and `..`, letters and digits as themselves and not as `%41`, and `%c3` as `%C3`.",
+          nothing doubled (`//`), no `.` and `..`, letters and digits as themselves and not as `%41`, and `%c3` as \
+          `%C3`.",
     also: &[
         "paths",
         "prefix",
@@ -117,8 +119,8 @@ pub(crate) static ROUTE_QUERY: Key = Key {
     name: "query",
     shape: Shape::Map(&PARAMETER_CONDITIONS),
     absent: Absent::Otherwise("any query"),
-    doc: "The parameters that the query has, all of them: names with exact values, as they stand in the URL, `\"*\"` for \
-          any value.",
+    doc: "The parameters that the query has, all of them: names with exact values, as they stand in the URL, `\"*\"` \
+          for any value.",
     also: &[
         "queries",
         "query_parameters",
@@ -166,8 +168,8 @@ pub(crate) static REWRITE: Key = Key {
     name: "rewrite",
     shape: Shape::Text(&PATH_PATTERN),
     absent: Absent::Otherwise("the path is as in the request"),
-    doc: "What the path becomes, before the server gets it. With `/*` at its end it takes what the star in `path` stood \
-          for: `path: /api/*` with `rewrite: /*` strips `/api`. The query stays.",
+    doc: "What the path becomes, before the server gets it. With `/*` at its end it takes what the star in `path` \
+          stood for: `path: /api/*` with `rewrite: /*` strips `/api`. The query stays.",
     also: &[
         "strip",
         "strip_prefix",

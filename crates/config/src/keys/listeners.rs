@@ -61,8 +61,8 @@ pub(crate) static ROUTES: Key = Key {
     name: "routes",
     shape: Shape::Routes(&ROUTE, &HTTP_ROUTE),
     absent: Absent::Otherwise("every connection goes to `pool`"),
-    doc: "Which connections go to which pool, or with `http` which requests: the first route that matches decides. 1 to \
-          4096.",
+    doc: "Which connections go to which pool, or with `http` which requests: the first route that matches decides. 1 \
+          to 4096.",
     also: &[
         "route",
         "rules",

@@ -40,8 +40,8 @@ pub(crate) static HOLD_KEY: Key = Key {
     name: "hold",
     shape: Shape::OffOr(&HOLD),
     absent: Absent::Otherwise("they are refused at once, with 503"),
-    doc: "Clients of HTTP listeners are kept waiting while no server is up, instead of being refused. It means nothing on \
-          other listeners.",
+    doc: "Clients of HTTP listeners are kept waiting while no server is up, instead of being refused. It means \
+          nothing on other listeners.",
     also: &[
         "queue",
         "wait",
@@ -55,8 +55,8 @@ pub(crate) static HOLD_KEY: Key = Key {
 pub(crate) static RETRY: Block = Block {
     what: "retry block",
     path: "pools.NAME.retry",
-    doc: "What is tried on another server. A connection that could not be opened always is; a request that a server has \
-          seen only when it is idempotent (RFC 9110 §9.2.2) and the client has got nothing of an answer.",
+    doc: "What is tried on another server. A connection that could not be opened always is; a request that a server \
+          has seen only when it is idempotent (RFC 9110 §9.2.2) and the client has got nothing of an answer.",
     keys: &[&RETRY_ATTEMPTS, &RETRY_BUDGET, &RETRY_STATUSES],
     later: &[],
     elsewhere: &[],

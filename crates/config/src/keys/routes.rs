@@ -5,10 +5,10 @@ use crate::key::{Absent, Block, Key, Shape};
 pub(crate) static ROUTE: Block = Block {
     what: "route",
     path: "listeners.NAME.routes[]",
-    doc: "On a listener without `http`: sends the connections that fulfil all of its conditions to a pool. The conditions are `sni`, `alpn` and \
-          `client`, at least one of them; a list is fulfilled by any of its items. A route that can never match, \
-          because an earlier one takes all that it would, is a mistake. `sni` and `alpn` are read from the first bytes \
-          of TLS; a client that speaks something else fulfils neither.",
+    doc: "On a listener without `http`: sends the connections that fulfil all of its conditions to a pool. The \
+          conditions are `sni`, `alpn` and `client`, at least one of them; a list is fulfilled by any of its items. A \
+          route that can never match, because an earlier one takes all that it would, is a mistake. `sni` and `alpn` \
+          are read from the first bytes of TLS; a client that speaks something else fulfils neither.",
     keys: &[
         &ROUTE_NAME,
         &ROUTE_SNI,
@@ -21,7 +21,8 @@ pub(crate) static ROUTE: Block = Block {
     elsewhere: &[
         (
             "host",
-            "conditions of HTTP ask for `http: {}` on the listener; for the name that clients ask for by TLS, set `sni`",
+            "conditions of HTTP ask for `http: {}` on the listener; for the name that clients ask for by TLS, set \
+            `sni`",
         ),
         ("path", NEEDS_HTTP),
         ("methods", NEEDS_HTTP),
@@ -48,7 +49,8 @@ pub(crate) static ROUTE_NAME: Key = Key {
     name: "name",
     shape: Shape::Name,
     absent: Absent::Otherwise("its first conditions"),
-    doc: "What it is called in the log and in metrics; unique among the names that the routes of the listener are given.",
+    doc: "What it is called in the log and in metrics; unique among the names that the routes of the listener are \
+          given.",
     also: &["id", "label"],
 };
 

@@ -176,8 +176,8 @@ macro_rules! header {
                 most: HOUR,
             },
             absent: $absent,
-            doc: "HTTP listeners only. How long a client may take for the head of a request, from its first byte on, or \
-                  from the beginning of the connection.",
+            doc: "HTTP listeners only. How long a client may take for the head of a request, from its first byte on, \
+                  or from the beginning of the connection.",
             also: &[
                 "headers",
                 "request",
@@ -203,8 +203,8 @@ macro_rules! response {
                 most: MONTH,
             },
             absent: $absent,
-            doc: "HTTP listeners only, where it stands for `first_byte`. How long a server may take to begin its answer, \
-                  from the end of the request on.",
+            doc: "HTTP listeners only, where it stands for `first_byte`. How long a server may take to begin its \
+                  answer, from the end of the request on.",
             also: &[
                 "responses",
                 "proxy_read",

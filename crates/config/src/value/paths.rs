@@ -80,7 +80,7 @@ fn is_plain(byte: u8) -> bool {
 }
 
 /// The form in which a path is matched and forwarded (RFC 3986 §6.2.2): unreserved characters as themselves, other
-/// percent-encodings in upper case, no dot segments, no empty ones but the last. The error is why there is none.
+/// percent-encodings in upper case, what must be encoded so, no dot segments, no empty ones but the last. The error is why there is none.
 fn canonical(path: &str) -> Result<String, &'static str> {
     let decoded = decoded(path)?;
     let mut segments: Vec<&str> = Vec::new();
@@ -110,8 +110,9 @@ fn canonical(path: &str) -> Result<String, &'static str> {
 
 /// Whether it is `.;x` or `..;x`, which some servers take for `.` and `..`.
 fn is_dots_with_parameter(segment: &str) -> bool {
-    let name = segment.split_once(';').map(|(name, _)| name);
-    matches!(name, Some("." | ".."))
+    let after = segment.trim_start_matches('.');
+    let dots = segment.len() - after.len();
+    matches!(dots, 1 | 2) && (after.starts_with(';') || after.starts_with("%3B"))
 }
 
 fn decoded(path: &str) -> Result<String, &'static str> {
@@ -137,6 +138,9 @@ fn decoded(path: &str) -> Result<String, &'static str> {
             b'?' | b'#' => return Err("has a query or a fragment"),
             b'\\' => return Err("has a backslash"),
             b' ' => return Err("has a space, which is written as %20"),
+            b'"' | b'<' | b'>' | b'[' | b']' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+                decoded.push_str(&format!("%{byte:02X}"));
+            }
             _ if byte.is_ascii_graphic() => decoded.push(char::from(byte)),
             _ => return Err("has a character that stands in no path; it is percent-encoded there"),
         }
@@ -166,6 +170,10 @@ mod tests {
         check("/%c3%bc", Some("/%C3%BC"));
         check("/a%3bb;c=d", Some("/a%3Bb;c=d"));
         check("/%2541", Some("/%2541"));
+        check(
+            "/{a|b}[c]^`\"<>",
+            Some("/%7Ba%7Cb%7D%5Bc%5D%5E%60%22%3C%3E"),
+        );
         check("/..", None);
         check("/a/../..", None);
         check("/a%2fb", None);
@@ -174,6 +182,8 @@ mod tests {
         check("/a\\b", None);
         check("/a/..;/b", None);
         check("/a/.;x/b", None);
+        check("/a/..%3bx/b", None);
+        check("/...;a", Some("/...;a"));
         check("/%", None);
         check("/%4", None);
         check("/%zz", None);

@@ -2,7 +2,6 @@
 //! themselves go, what the gateway knows comes. It decides nothing: names that may not go were refused before.
 
 use std::borrow::Cow;
-use std::io::Write;
 use std::net::IpAddr;
 
 use super::connection::{ConnectionOptions, ended};
@@ -136,14 +135,9 @@ impl Told {
             fields.push_written("x-forwarded-for", |out| {
                 out.extend_from_slice(&self.forwarded_for);
                 if let Some(peer) = facts.peer {
-                    let between = if self.forwarded_for.is_empty() {
-                        ""
-                    } else {
-                        ", "
-                    };
-                    let peer = peer.to_canonical();
-                    // Writing to memory does not fail.
-                    let _ = write!(out, "{between}{peer}");
+                    let is_first = self.forwarded_for.is_empty();
+                    out.extend_from_slice(if is_first { b"" } else { b", " });
+                    write_address(peer.to_canonical(), out);
                 }
             });
         }
@@ -155,6 +149,18 @@ impl Told {
             let mut digits = itoa::Buffer::new();
             fields.push("x-forwarded-port", digits.format(port).as_bytes());
         }
+    }
+}
+
+fn write_address(address: IpAddr, out: &mut Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => {
+            for (place, octet) in address.octets().into_iter().enumerate() {
+                out.extend_from_slice(if place == 0 { b"" } else { b"." });
+                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+            }
+        }
+        IpAddr::V6(address) => out.extend_from_slice(address.to_string().as_bytes()),
     }
 }
 
@@ -383,6 +389,21 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(String::from_utf8_lossy(&plain(name)), value);
+        }
+    }
+
+    #[test]
+    fn an_address_is_written_as_it_is_read() {
+        for text in [
+            "0.0.0.0",
+            "255.255.255.255",
+            "10.0.100.7",
+            "::",
+            "2001:db8::1:0",
+        ] {
+            let mut out = Vec::new();
+            write_address(text.parse().unwrap(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), text);
         }
     }
 

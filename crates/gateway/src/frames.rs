@@ -1,0 +1,217 @@
+//! Counts the frames of an HTTP/2 client as they pass (RFC 9113 §4.1), so that one that makes work without asking for
+//! anything is found out before that work is done. It changes no byte, and reads nothing but the heads of frames.
+
+use std::time::{Duration, Instant};
+
+/// Frames are counted for so long.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Bytes of a frame's head.
+const HEAD_BYTES: usize = 9;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 0x4;
+
+/// How many frames of a kind a client may send in a window. Clients that keep to themselves send a tenth of it.
+const PINGS_MAX: u32 = 100;
+const SETTINGS_MAX: u32 = 50;
+const PRIORITIES_MAX: u32 = 200;
+const RESETS_MAX: u32 = 100;
+const EMPTY_MAX: u32 = 100;
+const UNKNOWN_MAX: u32 = 100;
+
+/// Updates of windows that are let through besides those that go with bytes we have sent.
+const UPDATES_MAX: u32 = 10_000;
+
+/// CONTINUATION frames behind one HEADERS frame.
+const CONTINUATIONS_MAX: u32 = 20;
+
+/// The frames of one connection.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    /// Bytes of the payload that is passing.
+    payload: u32,
+    head: [u8; HEAD_BYTES],
+    head_len: usize,
+    window: Instant,
+    counts: Counts,
+    continuations: u32,
+    /// A header block has begun and not ended.
+    header_since: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    pings: u32,
+    settings: u32,
+    priorities: u32,
+    resets: u32,
+    empty: u32,
+    updates: u32,
+    unknown: u32,
+}
+
+/// A client has sent more frames of a kind than any use has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flood;
+
+impl Frames {
+    /// Those of a connection that begins now, behind its preface.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            payload: 0,
+            head: [0; HEAD_BYTES],
+            head_len: 0,
+            window: now,
+            counts: Counts::default(),
+            continuations: 0,
+            header_since: None,
+        }
+    }
+
+    /// Since when a header block is on its way that has not ended.
+    pub(crate) fn header_since(&self) -> Option<Instant> {
+        self.header_since
+    }
+
+    /// Counts what passes.
+    ///
+    /// # Errors
+    /// When it is too much.
+    pub(crate) fn pass(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Flood> {
+        while !bytes.is_empty() {
+            if self.payload > 0 {
+                let passing = bytes.len().min(self.payload as usize);
+                self.payload -= passing as u32;
+                bytes = &bytes[passing..];
+                continue;
+            }
+            let taken = bytes.len().min(HEAD_BYTES - self.head_len);
+            self.head[self.head_len..self.head_len + taken].copy_from_slice(&bytes[..taken]);
+            self.head_len += taken;
+            bytes = &bytes[taken..];
+            if self.head_len == HEAD_BYTES {
+                self.head_len = 0;
+                self.count(now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, now: Instant) -> Result<(), Flood> {
+        let [a, b, c, kind, flags, ..] = self.head;
+        self.payload = u32::from_be_bytes([0, a, b, c]);
+        if self.window + WINDOW < now {
+            self.window = now;
+            self.counts = Counts::default();
+        }
+        let ends_block = flags & END_HEADERS != 0;
+        let counts = &mut self.counts;
+        let (count, most) = match kind {
+            DATA if self.payload == 0 && flags & 1 == 0 => (&mut counts.empty, EMPTY_MAX),
+            DATA => return Ok(()),
+            HEADERS => {
+                self.continuations = 0;
+                self.header_since = (!ends_block).then_some(now);
+                return Ok(());
+            }
+            CONTINUATION => {
+                if ends_block {
+                    self.header_since = None;
+                }
+                (&mut self.continuations, CONTINUATIONS_MAX)
+            }
+            PRIORITY => (&mut counts.priorities, PRIORITIES_MAX),
+            RST_STREAM => (&mut counts.resets, RESETS_MAX),
+            SETTINGS => (&mut counts.settings, SETTINGS_MAX),
+            PING => (&mut counts.pings, PINGS_MAX),
+            WINDOW_UPDATE => (&mut counts.updates, UPDATES_MAX),
+            _ => (&mut counts.unknown, UNKNOWN_MAX),
+        };
+        *count += 1;
+        match *count > most {
+            true => Err(Flood),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(length: usize, kind: u8, flags: u8) -> Vec<u8> {
+        let mut frame = vec![
+            0,
+            (length >> 8) as u8,
+            length as u8,
+            kind,
+            flags,
+            0,
+            0,
+            0,
+            1,
+        ];
+        frame.resize(HEAD_BYTES + length, 0);
+        frame
+    }
+
+    fn pass(frame: &[u8], times: u32) -> Result<(), Flood> {
+        let now = Instant::now();
+        let mut frames = Frames::new(now);
+        (0..times).try_for_each(|_| frames.pass(frame, now))
+    }
+
+    #[test]
+    fn a_kind_is_let_through_as_often_as_it_may_be() {
+        for (length, kind, flags, most) in [
+            (8, PING, 0, PINGS_MAX),
+            (0, SETTINGS, 0, SETTINGS_MAX),
+            (5, PRIORITY, 0, PRIORITIES_MAX),
+            (4, RST_STREAM, 0, RESETS_MAX),
+            (0, DATA, 0, EMPTY_MAX),
+            (0, CONTINUATION, 0, CONTINUATIONS_MAX),
+            (3, 0xbe, 0, UNKNOWN_MAX),
+        ] {
+            let frame = frame(length, kind, flags);
+            assert_eq!(pass(&frame, most), Ok(()), "{kind}");
+            assert_eq!(pass(&frame, most + 1), Err(Flood), "{kind}");
+        }
+        assert_eq!(pass(&frame(100, DATA, 0), 100_000), Ok(()));
+        assert_eq!(pass(&frame(20, HEADERS, END_HEADERS), 100_000), Ok(()));
+    }
+
+    #[test]
+    fn it_makes_no_difference_how_the_bytes_come() {
+        let now = Instant::now();
+        let bytes: Vec<u8> = (0..PINGS_MAX).flat_map(|_| frame(8, PING, 0)).collect();
+        for piece in [1, 7, 9, 17, 1000] {
+            let mut frames = Frames::new(now);
+            let mut pieces = bytes.chunks(piece);
+            assert!(
+                pieces.all(|bytes| frames.pass(bytes, now).is_ok()),
+                "{piece}"
+            );
+            assert_eq!(frames.pass(&frame(8, PING, 0), now), Err(Flood));
+        }
+    }
+
+    #[test]
+    fn a_header_block_is_open_until_it_ends() {
+        let now = Instant::now();
+        let mut frames = Frames::new(now);
+        frames.pass(&frame(3, HEADERS, 0), now).unwrap();
+        assert_eq!(frames.header_since(), Some(now));
+        frames
+            .pass(&frame(3, CONTINUATION, END_HEADERS), now)
+            .unwrap();
+        assert_eq!(frames.header_since(), None);
+    }
+}
