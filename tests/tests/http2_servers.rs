@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use ringgate_tests::{
     Authority, Ends, Frame, H2, H2Answer, H2Message, H2Server, MAX_CONCURRENT_STREAMS, Ringgate,
@@ -121,7 +121,7 @@ fn no_more_streams_are_open_than_the_server_allows() {
     assert!(most <= MAX, "{most} streams were open at once");
 }
 
-/// What a server does on its first connections, what the request is, and how it ends for the client.
+/// What a server does with its first request, the method of that, and how it ends for the client.
 #[derive(Debug)]
 struct Refusal {
     what: &'static str,
@@ -132,51 +132,67 @@ struct Refusal {
 
 #[test]
 fn what_a_server_refused_is_tried_again_and_what_it_may_have_done_is_not() {
-    let refused_stream: fn(&mut H2, u32) = |end, stream| end.send(&Frame::reset(stream, 7));
-    let went_away: fn(&mut H2, u32) = |end, stream| {
-        end.send(&Frame::go_away(stream - 1, 0));
-        end.wait("the end", |_| false);
-    };
-    let broke: fn(&mut H2, u32) = |end, stream| end.send(&Frame::reset(stream, 2));
     let row = |what, refuses, method, expected| Refusal {
         what,
         refuses,
         method,
         expected,
     };
+    let refused_stream: fn(&mut H2, u32) = |end, stream| end.send(&Frame::reset(stream, 7));
+    let broke: fn(&mut H2, u32) = |end, stream| end.send(&Frame::reset(stream, 2));
     for case in [
         row("REFUSED_STREAM, GET", refused_stream, "GET", 200),
         row("REFUSED_STREAM, POST", refused_stream, "POST", 200),
-        row("GOAWAY below the stream, GET", went_away, "GET", 200),
-        row("GOAWAY below the stream, POST", went_away, "POST", 200),
         row("INTERNAL_ERROR, POST", broke, "POST", 502),
     ] {
-        let server = H2Server::start(&[], move |end, number| {
-            if number == 0 {
+        // Whichever of the two comes first refuses, and the other one serves.
+        let has_refused = Arc::new(AtomicBool::new(false));
+        let [one, two] = [(); 2].map(|()| {
+            let has_refused = has_refused.clone();
+            H2Server::start(&[], move |end, _| {
                 let mut known = Vec::new();
-                let Some(stream) = end.next_request(&mut known) else {
-                    return;
-                };
-                (case.refuses)(end, stream);
-                // Whatever comes later on this connection is served.
-                let rest = H2Answer::body("second");
                 while let Some(stream) = end.next_request(&mut known) {
-                    rest.send(end, stream);
+                    match has_refused.swap(true, Relaxed) {
+                        false => (case.refuses)(end, stream),
+                        true => H2Answer::body("second").send(end, stream),
+                    }
                 }
-            } else {
-                serve_all(end, &|_: &H2Message| H2Answer::body("second"));
-            }
+            })
         });
-        let ringgate = start(&[&server], "retry: { attempts: 2 }");
+        let ringgate = start(&[&one, &two], "retry: { attempts: 2 }");
         let answer = request(ringgate.connect("web"), case.method, "/", "").unwrap();
         assert_eq!(answer.status, case.expected, "{}: {answer:?}", case.what);
         if case.expected == 200 {
             assert_eq!(answer.body, "second", "{}", case.what);
-        } else {
-            assert!(
-                answer.body.contains("server_reset"),
-                "{}: {answer:?}",
-                case.what
+        }
+    }
+}
+
+#[test]
+fn a_server_that_leaves_before_a_request_gets_it_on_a_new_connection() {
+    for method in ["GET", "POST"] {
+        let server = H2Server::start(&[], |end, number| {
+            if number > 0 {
+                return serve_all(end, &|_: &H2Message| H2Answer::body("second"));
+            }
+            let mut known = Vec::new();
+            let Some(first) = end.next_request(&mut known) else {
+                return;
+            };
+            H2Answer::body("first").send(end, first);
+            // It goes when the next one is on its way already.
+            if end.next_request(&mut known).is_some() {
+                end.send(&Frame::go_away(first, 0));
+                end.wait("the end", |_| false);
+            }
+        });
+        let ringgate = start(&[&server], "");
+        for expected in ["first", "second", "second"] {
+            let answer = request(ringgate.connect("web"), method, "/", "").unwrap();
+            assert_eq!(
+                (answer.status, answer.body.as_str()),
+                (200, expected),
+                "{method}"
             );
         }
     }

@@ -379,7 +379,7 @@ fn a_new_token_is_shown_once_and_works() {
 #[test]
 fn users_show_passwords() {
     let server = Recorder::start();
-    let auth = "{ realm: 'the \"house\"', users_file: $dir/users }";
+    let auth = "{ realm: the house, users_file: $dir/users }";
     let ringgate = Ringgate::start_prepared(&yaml(&server, auth, ROUTES), |dir| {
         let users = [
             user_line("alice", "pass:word", "read"),

@@ -68,7 +68,11 @@ impl Intake {
     ///
     /// # Errors
     /// Those of [`Link::recv`].
-    pub(crate) fn poll_more(&mut self, link: &Link, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    pub(crate) fn poll_more(
+        &mut self,
+        link: &Link,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<bool>> {
         if self.has_ended {
             return Poll::Ready(Ok(false));
         }

@@ -106,7 +106,12 @@ impl Record {
     }
 
     /// Notes who is asked, and how long the connect took, if it took one.
-    pub(crate) fn note_server(&self, pool: &Arc<Pool>, server: &Arc<Server>, connect: Option<Duration>) {
+    pub(crate) fn note_server(
+        &self,
+        pool: &Arc<Pool>,
+        server: &Arc<Server>,
+        connect: Option<Duration>,
+    ) {
         *self.server.borrow_mut() = Some((pool.clone(), Some(server.clone())));
         self.connect.set(connect);
     }
