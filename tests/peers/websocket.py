@@ -21,7 +21,7 @@ async def run_server(host, port):
 
 
 async def ask(url):
-    async with connect(url, max_size=None) as connection:
+    async with connect(url, max_size=None, compression=None) as connection:
         for size in SIZES:
             for message in ("t" * size, b"b" * size):
                 await connection.send(message)

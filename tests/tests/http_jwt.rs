@@ -440,7 +440,7 @@ fn keys_that_are_never_had_are_our_fault_and_not_the_client_s() {
     let identity = stranger.sign(&Says::names(&["127.0.0.2"]));
     let keys = KeyServer::start(&identity, jwks(&[&key]));
     let settings = format!(
-        "keys: 'https://{}/keys', ca: $dir/ca.pem, refresh: 1s",
+        "keys: 'https://{}/keys', ca: $dir/ca.pem, refresh: 10s",
         keys.server
     );
     let ringgate = Ringgate::start_prepared(&yaml(&server, &settings), |dir| {

@@ -279,8 +279,10 @@ fn streams_of_one_connection_are_counted_one_by_one() {
 }
 
 /// What a run of clients that ask without a pause saw.
+#[derive(Debug)]
 struct Run {
     through: f64,
+    refused: f64,
     /// Requests that the limit must have let through, and may have.
     least: f64,
     most: f64,
@@ -292,20 +294,24 @@ fn run(ringgate: &Ringgate, key: &str, rate: f64, burst: f64, length: Duration) 
     let begun = Instant::now();
     let of_clients = in_parallel(CLIENTS, CLIENTS, |_| {
         let mut wire = Wire::connect(ringgate.addr("web"));
-        let (mut through, mut first, mut last) = (0, None, begun);
+        let (mut through, mut refused, mut first, mut last) = (0, 0, None, begun);
         while begun.elapsed() < length {
             last = Instant::now();
-            through += usize::from(ask(&mut wire, "/", &[("X-Key", key)]).status == 200);
+            match ask(&mut wire, "/", &[("X-Key", key)]).status {
+                200 => through += 1,
+                _ => refused += 1,
+            }
             first.get_or_insert_with(Instant::now);
         }
-        (through, first.unwrap(), last)
+        (through, refused, first.unwrap(), last)
     });
     let ended = Instant::now();
     // Between the first answer and the last question somebody always asked.
-    let first = of_clients.iter().map(|client| client.1).min().unwrap();
-    let last = of_clients.iter().map(|client| client.2).max().unwrap();
+    let first = of_clients.iter().map(|client| client.2).min().unwrap();
+    let last = of_clients.iter().map(|client| client.3).max().unwrap();
     Run {
         through: of_clients.iter().map(|client| client.0).sum::<usize>() as f64,
+        refused: of_clients.iter().map(|client| client.1).sum::<usize>() as f64,
         least: burst + rate * last.saturating_duration_since(first).as_secs_f64(),
         most: burst + rate * (ended - begun).as_secs_f64() + 1.0,
     }
@@ -314,21 +320,27 @@ fn run(ringgate: &Ringgate, key: &str, rate: f64, burst: f64, length: Duration) 
 #[test]
 fn limits_are_exact_with_one_worker_and_with_four() {
     const RUNS: usize = 10;
-    let (rate, burst) = (300.0, 50.0);
+    const TRIES: usize = 5;
+    let (rate, burst) = (200.0, 200.0);
+    let length = Duration::from_millis(500);
     let server = Recorder::start();
     for workers in [1, 4] {
-        let http = "rate_limit: { rate: 300/s, burst: 50, by: 'header:X-Key' }";
+        let http = "rate_limit: { rate: 200/s, burst: 200, by: 'header:X-Key' }";
         let ringgate = start(&server, workers, http, "");
         for number in 0..RUNS {
-            let key = format!("run-{number}");
-            let Run {
-                through,
-                least,
-                most,
-            } = run(&ringgate, &key, rate, burst, Duration::from_millis(500));
+            let saturates = (0..TRIES).any(|again| {
+                let key = format!("run-{number}-{again}");
+                let run = run(&ringgate, &key, rate, burst, length);
+                let what = format!("{run:?}, run {number} with {workers} workers");
+                assert!(run.through <= run.most * 1.01, "too many: {what}");
+                // Where next to none were refused, the machine was too slow to ask for what there was.
+                let is_exact = run.through >= run.least * 0.99 - 1.0;
+                assert!(is_exact || run.refused < 20.0, "too few: {what}");
+                is_exact
+            });
             assert!(
-                through >= least * 0.99 - 1.0 && through <= most * 1.01,
-                "{through}, not {least} to {most}, run {number} with {workers} workers"
+                saturates,
+                "the machine is too slow for {rate} requests a second"
             );
         }
     }
