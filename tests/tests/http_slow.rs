@@ -15,11 +15,11 @@ const SECONDS: &str = "20";
 
 /// Good clients, and how many requests of them are one window of time.
 const CLIENTS: usize = 2;
-const REQUESTS: usize = 1_500;
+const REQUESTS: usize = 400;
 
 /// Windows whose median counts, and how often they are looked at before the attack is said to cost something.
 const WINDOWS: usize = 5;
-const TRIES: usize = 4;
+const TRIES: usize = 5;
 
 /// How much the times may grow.
 const GROWTH_MAX: f64 = 1.5;
