@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Cache};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ringgate_balance::{Algorithm, Cursor, Member, PoolId, ServerId, Table, Tried, Weight};
-use ringgate_config::{Address, TimeoutOverrides, Timeouts};
+use ringgate_config::{Address, Retry, TimeoutOverrides, Timeouts};
 use ringgate_engine::admit::Admission;
 use ringgate_engine::counters::PerWorker;
 use ringgate_engine::routes::Routes;
@@ -68,6 +68,7 @@ fn snapshot(size: u16) -> Snapshot {
         routes: Routes::default(),
         trusted: None,
         tls: None,
+        plugin: None,
         timeouts,
         admission: Admission::default(),
         bandwidth: None,
@@ -104,6 +105,14 @@ fn pool(number: u16) -> Pool {
         timeouts: TimeoutOverrides::default(),
         tls: None,
         proxy_protocol: None,
+        retry: Retry {
+            attempts: 2,
+            budget_percent: 20,
+            statuses: Vec::new(),
+        },
+        hold: None,
+        held: Arc::default(),
+        http2: false,
         counters: Arc::new(PerWorker::new(1)),
     }
 }

@@ -74,13 +74,20 @@ impl<'a> Asked<'a> {
             Some(_) => Scheme::Https,
             None => Scheme::Http,
         };
-        let host = host(fields, &target, scheme)?;
+        let host = host(fields, &target)?;
+        if !guest.may_ask_for(&host.name) {
+            // RFC 9110 §15.5.20
+            return Err(Refusal::new(
+                421,
+                Reason::BadRequest,
+                "this host is served on another connection",
+            ));
+        }
         let host_text = host.text().into_owned();
         record.note_target(&host_text, &target.path);
         let options = check_connection(fields)?;
-        for known in [Known::Authorization, Known::XForwardedFor, Known::Expect] {
-            let is_list = known == Known::XForwardedFor && client.is_peer_trusted;
-            if fields.all(known).nth(1).is_some() && !is_list && known != Known::XForwardedFor {
+        for known in [Known::Authorization, Known::Expect] {
+            if fields.all(known).nth(1).is_some() {
                 return Err(Refusal::bad(
                     "a field is given twice that may be there once",
                 ));
@@ -138,18 +145,17 @@ fn refused_method(method: &str) -> Option<Refusal> {
 }
 
 /// The one host that a request names (RFC 9112 §3.2).
-fn host<'f>(fields: &'f Fields, target: &Target<'_>, scheme: Scheme) -> Result<Host<'f>, Refusal> {
+fn host<'f>(fields: &'f Fields, target: &Target<'_>) -> Result<Host<'f>, Refusal> {
     let mut hosts = fields.all(Known::Host);
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return Err(Refusal::bad("a request names exactly one host"));
     };
     let host = Host::parse(host)?;
     if let Some((named, absolute)) = &target.absolute
-        && !(absolute.is_same(&host, *named))
+        && !absolute.is_same(&host, *named)
     {
         return Err(Refusal::bad("the target names another host than `Host`"));
     }
-    let _ = scheme;
     Ok(host)
 }
 

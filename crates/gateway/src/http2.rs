@@ -117,7 +117,7 @@ pub(crate) async fn serve(
                     guest: guest.clone(),
                     door: Open::new(&door),
                 };
-                spawn(stream.serve(request, respond));
+                spawn(stream.serve(*request, respond));
             }
             Race::First(Accepted::Flood) => {
                 return farewell(connection, &door, Code::ENHANCE_YOUR_CALM).await;
@@ -169,7 +169,7 @@ struct Door {
 
 /// What came of waiting for a request.
 enum Accepted {
-    Request(http::Request<RecvStream>, SendResponse<Bytes>),
+    Request(Box<http::Request<RecvStream>>, SendResponse<Bytes>),
     Flood,
     End,
     Failed(Reason),
@@ -198,7 +198,7 @@ impl Door {
             return Poll::Ready(Accepted::Flood);
         }
         Poll::Ready(match ready!(accepted) {
-            Some(Ok((request, respond))) => Accepted::Request(request, respond),
+            Some(Ok((request, respond))) => Accepted::Request(Box::new(request), respond),
             Some(Err(error)) if error.is_io() => Accepted::Failed(Reason::ClientReset),
             Some(Err(_)) => Accepted::Failed(Reason::BadRequest),
             None => Accepted::End,
@@ -290,7 +290,7 @@ impl Stream {
                     true => Incoming::Nothing,
                     false => Incoming::Two(StreamBody::new(body)),
                 };
-                let ask = Ask {
+                let mut ask = Ask {
                     guest: &self.guest,
                     rules,
                     shelf: &self.shelf,
@@ -303,7 +303,7 @@ impl Stream {
                         let told = Told::default();
                         respond::refuse(&ask, &told, refusal, &mut incoming, &mut reply).await
                     }
-                    _ => attend(ask, &mut incoming, &mut reply).await,
+                    _ => attend(&mut ask, &mut incoming, &mut reply).await,
                 };
                 match then {
                     Then::Over { by, .. } => {

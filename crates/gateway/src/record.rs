@@ -17,6 +17,12 @@ const GONE: u16 = 499;
 /// Bytes of the longest path that is logged; a longer one is cut.
 const SHOWN_BYTES_MAX: usize = 2048;
 
+/// Where a request went.
+struct Place {
+    pool: Arc<Pool>,
+    server: Option<Arc<Server>>,
+}
+
 /// One request.
 pub(crate) struct Record {
     guest: Guest,
@@ -28,7 +34,7 @@ pub(crate) struct Record {
     /// The number of its route in the counters and its name.
     route: RefCell<(usize, Option<Arc<str>>)>,
     client: Cell<Option<IpAddr>>,
-    server: RefCell<Option<(Arc<Pool>, Option<Arc<Server>>)>>,
+    place: RefCell<Option<Place>>,
     connect: Cell<Option<Duration>>,
     first_byte: Cell<Option<Duration>>,
     status: Cell<u16>,
@@ -52,7 +58,7 @@ impl Record {
             path: RefCell::default(),
             route: RefCell::default(),
             client: Cell::new(None),
-            server: RefCell::default(),
+            place: RefCell::default(),
             connect: Cell::new(None),
             first_byte: Cell::new(None),
             status: Cell::new(0),
@@ -102,7 +108,10 @@ impl Record {
 
     /// Notes where it goes.
     pub(crate) fn note_pool(&self, pool: &Arc<Pool>) {
-        *self.server.borrow_mut() = Some((pool.clone(), None));
+        *self.place.borrow_mut() = Some(Place {
+            pool: pool.clone(),
+            server: None,
+        });
     }
 
     /// Notes who is asked, and how long the connect took, if it took one.
@@ -112,7 +121,10 @@ impl Record {
         server: &Arc<Server>,
         connect: Option<Duration>,
     ) {
-        *self.server.borrow_mut() = Some((pool.clone(), Some(server.clone())));
+        *self.place.borrow_mut() = Some(Place {
+            pool: pool.clone(),
+            server: Some(server.clone()),
+        });
         self.connect.set(connect);
     }
 
@@ -120,7 +132,7 @@ impl Record {
     pub(crate) fn note_first_byte(&self) {
         let took = now().saturating_duration_since(self.started);
         self.first_byte.set(Some(took));
-        if let Some((pool, _)) = &*self.server.borrow() {
+        if let Some(Place { pool, .. }) = &*self.place.borrow() {
             let counters = pool.counters.of(self.guest.worker());
             counters.first_byte.record(took);
         }
@@ -173,7 +185,7 @@ impl Record {
             if let (_, Some(route)) = &*self.route.borrow() {
                 line.field("route", Value::Text(route));
             }
-            if let Some((pool, server)) = &*self.server.borrow() {
+            if let Some(Place { pool, server }) = &*self.place.borrow() {
                 line.field("pool", Value::Text(&pool.name));
                 if let Some(server) = server {
                     line.field("server", Value::Text(&server.name));

@@ -19,6 +19,9 @@ const KEPT_MAX: usize = 64;
 /// Larger room is given back to the system.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
+/// Room for the heads of one request and its answer. Boxed, it moves as a pointer.
+pub(crate) type Heads = Box<(RequestHead, ResponseHead)>;
+
 /// How old the date may be that answers tell.
 const DATE_AGE_MAX: Duration = Duration::from_millis(500);
 
@@ -33,7 +36,7 @@ pub(crate) struct Shelf {
     pub(crate) memory: RefCell<Memory>,
     budgets: RefCell<Vec<Option<Budget>>>,
     buffers: RefCell<Vec<Vec<u8>>>,
-    heads: RefCell<Vec<Box<(RequestHead, ResponseHead)>>>,
+    heads: RefCell<Vec<Heads>>,
     random: Cell<u64>,
     /// Names of requests.
     pub(crate) ids: RefCell<RequestIds>,
@@ -63,12 +66,12 @@ impl Shelf {
     }
 
     /// Room for the heads of one request.
-    pub(crate) fn heads(&self) -> Box<(RequestHead, ResponseHead)> {
+    pub(crate) fn heads(&self) -> Heads {
         self.heads.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Takes it back.
-    pub(crate) fn give_back_heads(&self, heads: Box<(RequestHead, ResponseHead)>) {
+    pub(crate) fn give_back_heads(&self, heads: Heads) {
         let mut kept = self.heads.borrow_mut();
         let bytes = heads.0.fields.room() + heads.1.fields.room();
         if kept.len() < KEPT_MAX && bytes <= KEPT_BYTES_MAX {

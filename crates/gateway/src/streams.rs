@@ -108,12 +108,10 @@ impl Streams {
         id: ServerId,
     ) -> Result<Tube, Reason> {
         let deadline = now() + STREAM_PATIENCE;
-        if let Some(carrier) = self.find(pool, id) {
-            if let Some(ready) = within(deadline, ready_to_send(&carrier)).await
-                && ready
-            {
-                return Ok(tube(carrier, false));
-            }
+        if let Some(carrier) = self.find(pool, id)
+            && let Some(true) = within(deadline, ready_to_send(&carrier)).await
+        {
+            return Ok(tube(carrier, false));
         }
         let upstream = guest.connect(pool, id).await?;
         let carrier = Carrier::greet(upstream, pool).await?;

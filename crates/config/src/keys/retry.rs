@@ -64,9 +64,9 @@ pub(crate) static RETRY: Block = Block {
 
 pub(crate) static RETRY_ATTEMPTS: Key = Key {
     name: "attempts",
-    shape: Shape::Integer { least: 0, most: 10 },
+    shape: Shape::Integer { least: 0, most: 7 },
     absent: Absent::Value("2"),
-    doc: "How many further servers one request may try.",
+    doc: "How many further servers one request or TCP connection may try.",
     also: &[
         "count",
         "retries",

@@ -23,9 +23,12 @@ use super::{Denied, Guard, Handles, KeyRing, Keys, Memory, Presented, Tokens, Us
 /// The second at which tests happen.
 pub(super) const NOW: u64 = 1_700_000_000;
 
+/// Signs bytes.
+type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
 /// Somebody who signs tokens.
 pub(super) struct Signer {
-    sign: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+    sign: Sign,
     /// The public key as a member of a set.
     pub(super) jwk: Value,
     /// The public key as PEM.
