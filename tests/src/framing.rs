@@ -1,5 +1,5 @@
-//! The strict half of an HTTP/1.1 parser that both ends of a test share: heads, and bodies by their framing. It forgives
-//! nothing that a careful peer would not send, and keeps the bytes of a head as they came.
+//! The strict half of an HTTP/1.1 parser that both ends of a test share: heads, and bodies by their framing. It
+//! forgives nothing that a careful peer would not send, and keeps the bytes of a head as they came.
 
 use std::io::{self, ErrorKind, Read};
 

@@ -1,5 +1,5 @@
-//! A second opinion on what servers were sent: the classifier that Amazon's load balancers use against request smuggling.
-//! It judges heads only, and knows nothing of Ringgate.
+//! A second opinion on what servers were sent: the classifier that Amazon's load balancers use against request
+//! smuggling. It judges heads only, and knows nothing of Ringgate.
 
 use http_desync_guardian::RequestSafetyTier;
 use http_desync_guardian::request_analyzer::HttpRequestData;

@@ -1,5 +1,5 @@
-//! A client of HTTP/1.1 that sends exactly the bytes it is given and reads answers by their framing. It repairs nothing,
-//! retries nothing, and tells an orderly end from a reset.
+//! A client of HTTP/1.1 that sends exactly the bytes it is given and reads answers by their framing. It repairs
+//! nothing, retries nothing, and tells an orderly end from a reset.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -252,4 +252,50 @@ fn in_table(addr: SocketAddr) -> Option<String> {
     };
     let ip = u32::from_ne_bytes(addr.ip().octets());
     Some(format!("{ip:08X}:{:04X}", addr.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recorder::{Ended, Recorder, Then, ok};
+
+    #[test]
+    fn a_wire_and_a_recorder_understand_each_other() {
+        let server = Recorder::serving(|exchange| {
+            let request = exchange.request()?;
+            exchange.send(ok(&format!("{}{}", request.target(), request.text())))?;
+            Ok(match request.target() {
+                "/reset" => Then::Reset,
+                "/close" => Then::Close,
+                _ => Then::Keep,
+            })
+        });
+        let post = b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+        let mut wire = Wire::connect(server.addr());
+        wire.send_in_pieces(post, 1..post.len());
+        assert_eq!(wire.answer().text(), "/xhi");
+        assert_eq!(wire.ask("GET /close HTTP/1.1\r\n\r\n").text(), "/close");
+        assert_eq!(
+            (wire.end(), server.wait_ended(0)),
+            (End::Fin(vec![]), Ended::Here)
+        );
+        let mut wire = Wire::connect(server.addr());
+        wire.send("GET /reset HTTP/1.1\r\n\r\n");
+        server.wait_ended(1);
+        assert_eq!(
+            (wire.try_answer("GET").is_ok(), wire.end()),
+            (true, End::Reset)
+        );
+        let mut wire = Wire::connect(server.addr());
+        wire.send(&post[..post.len() - 1]);
+        wire.finish();
+        assert_eq!(
+            (wire.end(), server.wait_ended(2)),
+            (End::Fin(vec![]), Ended::Cut)
+        );
+        let what: Vec<_> = server.received().iter().map(|each| each.what()).collect();
+        assert_eq!(what, ["POST /x", "GET /close", "GET /reset"]);
+        assert_eq!(server.connections()[0].bytes[..post.len()], *post);
+        assert!(server.faults().is_empty());
+    }
 }

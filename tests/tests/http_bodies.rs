@@ -33,11 +33,6 @@ const CHUNKS: &[(&str, &[u16], &str)] = &[
         &[400, 413],
         "5\r\nhello\r\nfffffffffffffffb\r\nhello\r\n0\r\n\r\n",
     ),
-    (
-        "larger than the bound of bodies",
-        &[413],
-        "a00001\r\nhello\r\n0\r\n\r\n",
-    ),
     ("empty size", BAD, "\r\nhello\r\n0\r\n\r\n"),
     ("size after a space", BAD, " 5\r\nhello\r\n0\r\n\r\n"),
     ("size before a space", BAD, "5 \r\nhello\r\n0\r\n\r\n"),
@@ -253,23 +248,31 @@ fn good_trailers_arrive() {
     assert_eq!(wire.ask("GET /y HTTP/1.1\r\nHost: a\r\n\r\n").text(), "/y");
 }
 
-/// Early answers: what the listener says in `http:`, what comes before a body, and the status.
+/// Early answers: what the listener says, what comes before a body, and the status.
 const EARLY: &[(&str, &str, u16)] = &[
-    ("{ auth: { tokens_file: $dir/tokens } }", "", 401),
     (
-        "{ rate_limit: { rate: 1/m, burst: 1 } }",
+        "pool: app, http: { auth: { tokens_file: $dir/tokens } }",
+        "",
+        401,
+    ),
+    (
+        "pool: app, http: { rate_limit: { rate: 1/m, burst: 1 } }",
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
         429,
     ),
-    ("{ redirect: { to: 'https://b.example/' } }", "", 308),
+    (
+        "pool: app, http: {}, routes: [{ path: /*, http: { redirect: { to: 'https://b.example/' } } }]",
+        "",
+        308,
+    ),
 ];
 
-fn early(http: &str, server: &Recorder) -> Ringgate {
+fn early(listener: &str, server: &Recorder) -> Ringgate {
     let yaml = format!(
         "
 workers: 1
 listeners:
-  web: {{ bind: '127.0.0.1:$web', pool: app, http: {http} }}
+  web: {{ bind: '127.0.0.1:$web', {listener} }}
 pools:
   app: {{ servers: [{server}], health: off }}
 "
@@ -335,7 +338,8 @@ fn a_large_body_behind_an_early_answer_is_closed_upon_and_the_answer_still_read(
         drop(wire);
         sender.join().unwrap();
         assert_eq!(server.bytes(), known, "{http}");
-        let line = gateway.access_log(1).pop().unwrap();
+        let lines = if before.is_empty() { 1 } else { 2 };
+        let line = gateway.access_log(lines).pop().unwrap();
         assert_eq!(line["status"], *status, "{line}");
     }
 }
@@ -360,7 +364,7 @@ fn a_body_over_the_bound_is_refused_at_its_head_and_in_its_chunks() {
         exchange.send(ok(&request.body.len().to_string()))?;
         Ok(Then::Keep)
     });
-    let gateway = early("{ limits: { body: 100KiB } }", &server);
+    let gateway = early("pool: app, http: { limits: { body: 100KiB } }", &server);
     let post = |framing: &str, body: &str| {
         let mut wire = Wire::over(gateway.connect("web"));
         let answer = wire.ask(format!(

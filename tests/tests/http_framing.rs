@@ -274,13 +274,13 @@ const FIELDS: &[(&str, &[u16], &str)] = &[
 /// First lines, before `Host: a`.
 const LINES: &[(&str, &[u16], &str)] = &[
     ("two spaces before the target", BAD, "GET  / HTTP/1.1"),
-    ("two spaces before the version", BAD, "GET /  HTTP/1.1"),
+    ("two spaces before the version", VERSION, "GET /  HTTP/1.1"),
     ("tab before the target", BAD, "GET\t/ HTTP/1.1"),
     ("tab before the version", BAD, "GET /\tHTTP/1.1"),
     ("space behind the version", BAD, "GET / HTTP/1.1 "),
     ("tab behind the version", BAD, "GET / HTTP/1.1\t"),
     ("space before the method", BAD, " GET / HTTP/1.1"),
-    ("space in the target", BAD, "GET /a b HTTP/1.1"),
+    ("space in the target", VERSION, "GET /a b HTTP/1.1"),
     (
         "version in the target",
         BAD,
@@ -356,6 +356,8 @@ const HOSTS: &[(&str, &str)] = &[
     ("port 65536", "Host: a:65536"),
     ("signed port", "Host: a:+80"),
     ("two ports", "Host: a:80:80"),
+    ("port 0", "Host: a:0"),
+    ("port with a zero in front", "Host: a:080"),
     ("URL", "Host: http://a"),
     ("open bracket", "Host: [::1"),
     ("closing bracket", "Host: ::1]"),

@@ -262,9 +262,11 @@ fn a_server_that_does_not_say_100_answers_without_the_body() {
 #[test]
 fn an_answer_of_ours_comes_instead_of_100() {
     let server = Recorder::start();
-    let ringgate = gateway(&server, "limits: { body: 4 }");
+    let ringgate = gateway(&server, "limits: { body: 1KiB }");
     let mut wire = wire(&ringgate);
-    wire.send("POST /x HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    wire.send(
+        "POST /x HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1025\r\n\r\n",
+    );
     let answer = wire.answer();
     assert_eq!((answer.interim, answer.status), (vec![], 413));
     assert_eq!(server.bytes(), 0);

@@ -1,5 +1,5 @@
-//! Promise: connections to servers are kept and used again only where that is safe, and a server that has gone away costs
-//! a client nothing that could be done again.
+//! Promise: connections to servers are kept and used again only where that is safe, and a server that has gone away
+//! costs a client nothing that could be done again.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

@@ -1,5 +1,5 @@
-//! Promise: path and host have one form, which is both what the routes see and what a server gets. What has no such form
-//! is refused, and no spelling of a guarded path comes around its guard.
+//! Promise: path and host have one form, which is both what the routes see and what a server gets. What has no such
+//! form is refused, and no spelling of a guarded path comes around its guard.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -50,6 +50,7 @@ const CANONICAL: &[(&str, &str)] = &[
     ("/a;x=1/b", "/a;x=1/b"),
     ("/a;/b", "/a;/b"),
     ("/a!$&'()*+,;=:@b", "/a!$&'()*+,;=:@b"),
+    ("/a|b[c]", "/a%7Cb%5Bc%5D"),
     ("/?", "/?"),
     ("/?x", "/?x"),
     ("/a?b?c", "/a?b?c"),
