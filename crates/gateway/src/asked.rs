@@ -16,6 +16,7 @@ use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::rules::Rules;
 use crate::shelf::Shelf;
+use crate::stage::Told;
 use crate::target::Target;
 
 /// What a request asks for.
@@ -45,6 +46,7 @@ impl<'a> Asked<'a> {
         rules: &Rules,
         shelf: &Shelf,
         record: &Record,
+        told: &mut Told,
         (version, method, target, framing): (Version, &'a str, &'a str, Framing),
         fields: &Fields,
     ) -> Result<Self, Refusal> {
@@ -62,6 +64,7 @@ impl<'a> Asked<'a> {
         }
         let request_id = request_id(fields, client.is_peer_trusted, &mut shelf.ids.borrow_mut());
         record.note_id(request_id.as_str());
+        told.request_id = Some(request_id);
         if let Some(refusal) = refused_method(method) {
             return Err(refusal);
         }

@@ -42,8 +42,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) is_dialogue: bool,
     /// Neither side encrypts.
     pub(crate) is_plain: bool,
-    /// An upgrade was asked for.
-    pub(crate) asks_upgrade: bool,
+    /// The protocol that the client asks to change to.
+    pub(crate) upgrade: Option<&'a [u8]>,
     /// Told of bytes that went to the server.
     pub(crate) sent: &'a dyn Fn(usize),
     /// Told of bytes that came from it.
@@ -131,7 +131,7 @@ pub(crate) async fn exchange(
             Err(trouble) => return Ended::Unanswered(trouble),
         }
         match head.status {
-            101 if terms.asks_upgrade => {
+            101 if agrees(terms, head) => {
                 (terms.prepare)(head);
                 return Ended::Switched;
             }
@@ -369,6 +369,15 @@ fn broken(stop: Stop) -> Ended {
         Stop::Stalled => (ClosedBy::Ringgate, Reason::ClientIdle),
     };
     Ended::Broken { by, reason }
+}
+
+/// Whether a server changes to the protocol that it was asked for, and to no other (RFC 9110 §7.8).
+fn agrees(terms: &Terms<'_>, head: &ResponseHead) -> bool {
+    let mut protocols = head.fields.all(Known::Upgrade);
+    match (terms.upgrade, protocols.next(), protocols.next()) {
+        (Some(asked), Some(agreed), None) => asked.eq_ignore_ascii_case(agreed),
+        _ => false,
+    }
 }
 
 /// Whether a server of HTTP/1 keeps the connection after this answer (RFC 9112 §9.3).

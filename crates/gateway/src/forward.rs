@@ -196,7 +196,7 @@ impl Forward<'_> {
         reply: &mut Reply<'_>,
         head: &mut ResponseHead,
     ) -> Asked {
-        if self.request.asks_upgrade {
+        if self.request.upgrade.is_some() {
             let detail = "the server speaks HTTP/2, which changes to no other protocol";
             let refusal = Refusal::new(501, Reason::BadRequest, detail);
             return Asked::Ended(Forwarded::Refused(refusal));
@@ -258,7 +258,7 @@ impl Forward<'_> {
             expects_continue: self.request.expects_continue,
             is_dialogue: self.request.is_dialogue,
             is_plain: false,
-            asks_upgrade: self.request.asks_upgrade,
+            upgrade: self.request.upgrade,
             sent: &|_| {},
             received: &|_| {},
             retried: &|_| false,

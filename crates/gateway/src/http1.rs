@@ -60,6 +60,13 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, shelf: Rc<Shelf>, guest: Guest)
         let next = Box::pin(one(&gateway.rules, &shelf, &guest, &mut intake, served)).await;
         match next {
             After::Next => {}
+            After::Last => {
+                return Served {
+                    by: ClosedBy::Ringgate,
+                    reason: Reason::Done,
+                    is_logged: true,
+                };
+            }
             After::Over { by, reason } => {
                 return Served {
                     by,
@@ -115,8 +122,14 @@ async fn speaks_http2(guest: &Guest, intake: &mut Intake) -> Result<bool, Served
 
 /// What follows a request on its connection.
 enum After {
+    /// The next one.
     Next,
-    Over { by: ClosedBy, reason: Reason },
+    /// Nothing: the answer has said so.
+    Last,
+    Over {
+        by: ClosedBy,
+        reason: Reason,
+    },
 }
 
 /// Serves one request, whose first byte is there.
@@ -143,6 +156,9 @@ async fn one(
     drop(record);
     shelf.give_back(out);
     shelf.give_back_heads(heads);
+    if let After::Last = after {
+        linger(guest, intake).await;
+    }
     after
 }
 
@@ -181,13 +197,7 @@ async fn serve_ask(mut ask: Ask<'_>, intake: &mut Intake, served: u32, out: &mut
         }
         Then::Switched(conn) => switch(&ask, intake, *conn).await,
         Then::GoOn if !reply.closes() && respond::drain(&mut incoming).await => After::Next,
-        Then::GoOn => {
-            linger(guest, intake).await;
-            After::Over {
-                by: ClosedBy::Ringgate,
-                reason: Reason::Done,
-            }
-        }
+        Then::GoOn => After::Last,
     }
 }
 

@@ -360,6 +360,11 @@ fn read(
     if parts.method != http::Method::CONNECT {
         take_host(parts, &mut head.fields)?;
     }
+    let is_padded = |value: &http::HeaderValue| value.as_bytes() != value.as_bytes().trim_ascii();
+    if parts.headers.values().any(is_padded) {
+        // RFC 9113 §8.2.1
+        return Err(Unread::Malformed);
+    }
     take_fields(&parts.headers, &mut head.fields);
     let mut lengths = head.fields.all(Known::ContentLength);
     let length = match (lengths.next(), lengths.next()) {
@@ -412,7 +417,7 @@ fn take_fields(map: &http::HeaderMap, fields: &mut Fields) {
                 }
                 cookie.extend_from_slice(value.as_bytes());
             }
-            name => fields.push(name, value.as_bytes().trim_ascii()),
+            name => fields.push(name, value.as_bytes()),
         }
     }
     if !cookie.is_empty() {

@@ -181,10 +181,10 @@ async fn answer(
         rules,
         shelf,
         record,
+        told,
         (*version, method, target, *framing),
         fields,
     )?;
-    told.request_id = Some(asked.request_id);
     reply.go_by(&asked);
     let stage = Stage::find(guest, rules, shelf, record, &asked, fields);
     stage.redirect()?;

@@ -138,7 +138,11 @@ impl Streams {
         // The PROXY header has named one client: nobody else's requests may follow it.
         if is_shared {
             let mut places = self.places.borrow_mut();
-            places.entry(place).or_default().carriers.push(carrier.clone());
+            places
+                .entry(place)
+                .or_default()
+                .carriers
+                .push(carrier.clone());
         }
         match within(deadline, ready_to_send(&carrier)).await {
             Some(true) => Ok(tube(carrier, true)),
@@ -152,9 +156,9 @@ impl Streams {
         let known = &mut places.get_mut(&(pool.id, id))?.carriers;
         known.retain(|carrier| carrier.is_over.said().is_none());
         let tls = tls_of(pool);
-        let usable = known.iter().filter(|carrier| {
-            Arc::ptr_eq(&carrier.server, pool.server(id)) && carrier.tls == tls
-        });
+        let usable = known
+            .iter()
+            .filter(|carrier| Arc::ptr_eq(&carrier.server, pool.server(id)) && carrier.tls == tls);
         let free = usable.filter(|carrier| carrier.has_room());
         free.min_by_key(|carrier| carrier.open.get()).cloned()
     }
@@ -182,7 +186,9 @@ impl<'a> Making<'a> {
 impl Drop for Making<'_> {
     fn drop(&mut self) {
         let mut places = self.streams.places.borrow_mut();
-        let greeting = places.get_mut(&self.place).and_then(|place| place.greeting.take());
+        let greeting = places
+            .get_mut(&self.place)
+            .and_then(|place| place.greeting.take());
         drop(places);
         if let Some(greeting) = greeting {
             greeting.say(());
