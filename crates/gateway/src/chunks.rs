@@ -1,7 +1,8 @@
 //! The chunked transfer coding (RFC 9112 §7.1), read strictly: sizes of plain hexadecimal digits, no extensions, every
 //! line ended by CR LF. It looks at bytes that have arrived and never waits.
 
-use crate::fields::{Fields, Known};
+use crate::fields::{Field, Fields, Known};
+use crate::forwarded::is_trust;
 use crate::head::{is_token_byte, is_value_byte};
 
 /// Digits of a chunk's size: so many hold 2⁶⁰, more than any body.
@@ -169,20 +170,18 @@ fn trailer(line: &[u8]) -> Option<(&str, &[u8])> {
 
 /// Whether a field may not stand behind a body, because it frames, routes, authenticates or speaks for us
 /// (RFC 9110 §6.5.1).
-pub(crate) fn is_forbidden_trailer(known: Known, name: &str) -> bool {
-    known != Known::Other && known != Known::Date
-        || name.starts_with("x-forwarded-")
-        || matches!(
-            name,
-            "content-encoding"
-                | "content-range"
-                | "content-type"
-                | "set-cookie"
-                | "cache-control"
-                | "max-forwards"
-                | "range"
-                | "x-real-ip"
-        )
+pub(crate) fn is_forbidden_trailer(field: Field<'_>) -> bool {
+    let is_of_head = !matches!(field.known, Known::Other | Known::Date);
+    let names = [
+        "cache-control",
+        "content-encoding",
+        "content-range",
+        "content-type",
+        "max-forwards",
+        "range",
+        "set-cookie",
+    ];
+    is_of_head || is_trust(field) || field.name.contains('_') || names.contains(&field.name)
 }
 
 #[cfg(test)]

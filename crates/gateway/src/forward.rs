@@ -106,8 +106,7 @@ impl Forward<'_> {
                     if spent || is_ours || self.guest.pick(&pool, &tried).is_none() {
                         return Forwarded::Refused(Refusal::of_server(reason));
                     }
-                    self.record.note_retry();
-                    pool.counters.of(self.guest.worker()).retries.add(1);
+                    self.note_retry(&pool);
                 }
             }
         }
@@ -174,7 +173,7 @@ impl Forward<'_> {
             }
             Ended::Switched => Asked::Ended(Forwarded::Switched(Box::new(conn))),
             Ended::Unanswered(Trouble::Unseen) if conn.is_used && self.may_repeat() => {
-                self.record.note_retry();
+                self.note_retry(pool);
                 Asked::Stale
             }
             ended => self.judge(pool, ended),
@@ -201,6 +200,10 @@ impl Forward<'_> {
             let refusal = Refusal::new(501, Reason::BadRequest, detail);
             return Asked::Ended(Forwarded::Refused(refusal));
         }
+        let Some(asked) = self.request.as_http2() else {
+            let refusal = Refusal::bad("the target cannot be told to a server of HTTP/2");
+            return Asked::Ended(Forwarded::Refused(refusal));
+        };
         let opened = self.shelf.streams.open(self.guest, pool, id).await;
         let mut tube = match opened {
             Ok(tube) => tube,
@@ -209,7 +212,7 @@ impl Forward<'_> {
         self.record
             .note_server(pool, pool.server(id), tube.connect());
         let has_body = !incoming.is_done();
-        let sent = tube.send(self.request.as_http2(), !has_body);
+        let sent = tube.send(asked, !has_body);
         let Ok((response, out)) = sent else {
             return match fresh {
                 true => self.failed(pool, Reason::ServerReset, true),
@@ -240,7 +243,7 @@ impl Forward<'_> {
             Ended::Answered { .. } => Asked::Ended(Forwarded::Answered),
             // A stream that was refused was not looked at (RFC 9113 §8.7).
             Ended::Unanswered(Trouble::Unseen) if !fresh && self.is_untouched() => {
-                self.record.note_retry();
+                self.note_retry(pool);
                 Asked::Stale
             }
             ended => self.judge(pool, ended),
@@ -293,6 +296,11 @@ impl Forward<'_> {
             true => Asked::Failed(reason),
             false => Asked::Ended(Forwarded::Refused(Refusal::of_server(reason))),
         }
+    }
+
+    fn note_retry(&self, pool: &Pool) {
+        self.record.note_retry();
+        pool.counters.of(self.guest.worker()).retries.add(1);
     }
 
     /// Whether nothing of the body has gone to a server.

@@ -13,3 +13,4 @@ pub use self::connection::{ConnectionOptions, check_connection};
 pub use self::request::{Facts, Received, prepare_request};
 pub use self::request_id::{RequestId, RequestIds, request_id};
 pub use self::response::prepare_response;
+pub(crate) use self::strangers::is_trust;

@@ -27,8 +27,12 @@ const RESETS_MAX: u32 = 100;
 const EMPTY_MAX: u32 = 100;
 const UNKNOWN_MAX: u32 = 100;
 
-/// Updates of windows that are let through besides those that go with bytes we have sent.
-const UPDATES_MAX: u32 = 10_000;
+const UPDATES_MAX: u32 = 1000;
+
+/// A client that reads may send one update of a window more for so many bytes that it was sent, and one PING: some probe
+/// how fast they are.
+const BYTES_PER_UPDATE: u64 = 1024;
+const BYTES_PER_PING: u64 = 16 * 1024;
 
 /// CONTINUATION frames behind one HEADERS frame.
 const CONTINUATIONS_MAX: u32 = 20;
@@ -56,6 +60,8 @@ struct Counts {
     empty: u32,
     updates: u32,
     unknown: u32,
+    /// Bytes that went to the client.
+    sent: u64,
 }
 
 /// A client has sent more frames of a kind than any use has.
@@ -79,6 +85,11 @@ impl Frames {
     /// Since when a header block is on its way that has not ended.
     pub(crate) fn header_since(&self) -> Option<Instant> {
         self.header_since
+    }
+
+    /// Notes bytes that went to the client.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.counts.sent += bytes as u64;
     }
 
     /// Counts what passes.
@@ -114,6 +125,8 @@ impl Frames {
         }
         let ends_block = flags & END_HEADERS != 0;
         let counts = &mut self.counts;
+        let earned = |bytes: u64| u32::try_from(counts.sent / bytes).unwrap_or(u32::MAX / 2);
+        let (updates, pings) = (earned(BYTES_PER_UPDATE), earned(BYTES_PER_PING));
         let (count, most) = match kind {
             DATA if self.payload == 0 && flags & 1 == 0 => (&mut counts.empty, EMPTY_MAX),
             DATA => return Ok(()),
@@ -131,8 +144,8 @@ impl Frames {
             PRIORITY => (&mut counts.priorities, PRIORITIES_MAX),
             RST_STREAM => (&mut counts.resets, RESETS_MAX),
             SETTINGS => (&mut counts.settings, SETTINGS_MAX),
-            PING => (&mut counts.pings, PINGS_MAX),
-            WINDOW_UPDATE => (&mut counts.updates, UPDATES_MAX),
+            PING => (&mut counts.pings, PINGS_MAX + pings),
+            WINDOW_UPDATE => (&mut counts.updates, UPDATES_MAX + updates),
             _ => (&mut counts.unknown, UNKNOWN_MAX),
         };
         *count += 1;
@@ -186,6 +199,23 @@ mod tests {
         }
         assert_eq!(pass(&frame(100, DATA, 0), 100_000), Ok(()));
         assert_eq!(pass(&frame(20, HEADERS, END_HEADERS), 100_000), Ok(()));
+    }
+
+    #[test]
+    fn a_client_that_reads_may_say_so() {
+        let now = Instant::now();
+        let mut frames = Frames::new(now);
+        frames.sent(1 << 30);
+        let update = frame(4, WINDOW_UPDATE, 0);
+        assert_eq!(
+            (0..1 << 20).try_for_each(|_| frames.pass(&update, now)),
+            Ok(())
+        );
+        assert_eq!(
+            (0..UPDATES_MAX).try_for_each(|_| frames.pass(&update, now)),
+            Ok(())
+        );
+        assert_eq!(frames.pass(&update, now), Err(Flood));
     }
 
     #[test]

@@ -229,7 +229,7 @@ impl Door {
         Served {
             by,
             reason,
-            is_logged: self.requests.get() > 0,
+            is_logged: self.requests.get() > 0 || reason == Reason::Done,
         }
     }
 }
@@ -467,7 +467,10 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(context, bytes)
+        let this = self.get_mut();
+        let sent = ready!(Pin::new(&mut this.io).poll_write(context, bytes))?;
+        this.door.frames.borrow_mut().sent(sent);
+        Poll::Ready(Ok(sent))
     }
 
     fn poll_write_vectored(
@@ -475,7 +478,10 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(context, pieces)
+        let this = self.get_mut();
+        let sent = ready!(Pin::new(&mut this.io).poll_write_vectored(context, pieces))?;
+        this.door.frames.borrow_mut().sent(sent);
+        Poll::Ready(Ok(sent))
     }
 
     fn is_write_vectored(&self) -> bool {

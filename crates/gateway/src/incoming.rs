@@ -191,10 +191,7 @@ impl<'a> Framed<'a> {
                     }
                     Step::More => self.intake.consume(bytes.len()),
                     Step::End { skip } => {
-                        let unwelcome = |field: crate::fields::Field<'_>| {
-                            is_forbidden_trailer(field.known, field.name)
-                        };
-                        if chunks.trailers.iter().any(unwelcome) {
+                        if chunks.trailers.iter().any(is_forbidden_trailer) {
                             return Err(Cut::Framing("a field may not stand in the trailers"));
                         }
                         self.intake.consume(skip);

@@ -65,19 +65,19 @@ impl Request<'_> {
         frame
     }
 
-    /// The head by HTTP/2.
-    pub(crate) fn as_http2(&self) -> http::Request<()> {
+    /// The head by HTTP/2; `None` when its target cannot be told so.
+    pub(crate) fn as_http2(&self) -> Option<http::Request<()>> {
         let mut request = http::Request::new(());
         *request.method_mut() = Method::from_bytes(self.method.as_bytes()).unwrap_or(Method::GET);
         let mut path = Vec::with_capacity(self.path.len());
         target::write(self.path, self.query, &mut path);
         let host = self.fields.first(Known::Host).unwrap_or_default();
-        let uri = Uri::builder()
+        *request.uri_mut() = Uri::builder()
             .scheme(self.scheme)
             .authority(host)
-            .path_and_query(path)
-            .build();
-        *request.uri_mut() = uri.unwrap_or_default();
+            .path_and_query(encoded(path))
+            .build()
+            .ok()?;
         let is_of_request =
             |field: &Field<'_>| field.known != Known::Host && !field.known.is_hop_by_hop();
         let fields = self.fields.iter().filter(is_of_request);
@@ -94,8 +94,26 @@ impl Request<'_> {
             fields.insert(http::header::EXPECT, expected);
         }
         *request.version_mut() = http::Version::HTTP_2;
-        request
+        Some(request)
     }
+}
+
+/// A target with those bytes of its query encoded that should have been (RFC 3986 §3.4), which some clients send.
+fn encoded(target: Vec<u8>) -> Vec<u8> {
+    let is_bare = |byte: &u8| matches!(byte, b'"' | b'<' | b'>');
+    if !target.iter().any(is_bare) {
+        return target;
+    }
+    let mut out = Vec::with_capacity(target.len() + 16);
+    for byte in target {
+        match byte {
+            b'"' => out.extend_from_slice(b"%22"),
+            b'<' => out.extend_from_slice(b"%3C"),
+            b'>' => out.extend_from_slice(b"%3E"),
+            byte => out.push(byte),
+        }
+    }
+    out
 }
 
 /// Whether a method may be made twice (RFC 9110 §9.2.2).

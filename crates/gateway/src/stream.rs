@@ -61,7 +61,7 @@ impl StreamBody {
     fn take_trailers(&mut self, trailers: &HeaderMap) -> Result<(), Cut> {
         push_all(trailers, &mut self.trailers);
         let mut trailers = self.trailers.iter();
-        match trailers.any(|field| is_forbidden_trailer(field.known, field.name)) {
+        match trailers.any(is_forbidden_trailer) {
             true => Err(Cut::Framing("a field may not stand in the trailers")),
             false => Ok(()),
         }

@@ -118,16 +118,15 @@ impl Streams {
     ) -> Result<Tube, Reason> {
         let deadline = now() + STREAM_PATIENCE;
         let (place, is_shared) = ((pool.id, id), pool.proxy_protocol.is_none());
-        while is_shared {
+        loop {
             if let Some(carrier) = self.find(pool, id)
                 && let Some(true) = within(deadline, ready_to_send(&carrier)).await
             {
                 return Ok(tube(carrier, false));
             }
             // Requests that come while a connection is made wait for it: it carries many.
-            let Some(greeting) = self.greeting(place) else {
-                break;
-            };
+            let greeting = self.greeting(place).filter(|_| is_shared);
+            let Some(greeting) = greeting else { break };
             if within(deadline, greeting.heard()).await.is_none() {
                 break;
             }

@@ -5,7 +5,7 @@ use crate::fields::{Field, Known};
 
 /// Whether a field tells of the client or its request what only a trusted proxy may. Those that the gateway sets
 /// itself are among them.
-pub(super) fn is_trust(field: Field<'_>) -> bool {
+pub(crate) fn is_trust(field: Field<'_>) -> bool {
     match field.known {
         Known::Forwarded
         | Known::XConsumer
