@@ -321,11 +321,11 @@ fn run(ringgate: &Ringgate, key: &str, rate: f64, burst: f64, length: Duration) 
 fn limits_are_exact_with_one_worker_and_with_four() {
     const RUNS: usize = 10;
     const TRIES: usize = 5;
-    let (rate, burst) = (200.0, 200.0);
+    let (rate, burst) = (100.0, 50.0);
     let length = Duration::from_millis(500);
     let server = Recorder::start();
     for workers in [1, 4] {
-        let http = "rate_limit: { rate: 200/s, burst: 200, by: 'header:X-Key' }";
+        let http = "rate_limit: { rate: 100/s, burst: 50, by: 'header:X-Key' }";
         let ringgate = start(&server, workers, http, "");
         for number in 0..RUNS {
             let saturates = (0..TRIES).any(|again| {
