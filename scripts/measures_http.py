@@ -127,7 +127,9 @@ class Idle:
         heads = ["", "Ringgate's to its", "KiB per connection", "of heap"]
         heads += [f"MiB at {count:,}" for count in measures.HELD]
         both = [heap[name] for name in ("ringgate", RELAY.name) if name in heap]
-        note = f"HTTP changes Ringgate's heap of a connection by {both[0] - both[1]:+.2f} KiB." if len(both) == 2 else ""
+        note = ""
+        if len(both) == 2:
+            note = f"HTTP changes the heap of a connection to Ringgate by {both[0] - both[1]:+.2f} KiB."
         command = f"`ringload {self.arguments}`, {options.idle} s idle before each look"
         return command, measures.table(heads, rows), note
 
