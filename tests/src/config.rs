@@ -1,5 +1,6 @@
 //! A configuration file for one start: a YAML text in which `$dir` stands for a fresh directory and every other `$name`
-//! for a port that was free a moment ago. It adds only the doors and the log that a test needs to look through.
+//! for a port that was free a moment ago, but for those that Ringgate knows itself. It adds only the doors and the log
+//! that a test needs to look through.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,6 +11,9 @@ use crate::temp::TempDir;
 
 const ADMIN: &str = "admin: { socket: $dir/admin.sock, http: 127.0.0.1:$admin }\n";
 const LOG: &str = "log: { access: $dir/access.log }\n";
+
+/// What stands for parts of a request in the target of a redirect.
+const OWN: [&str; 3] = ["host", "path", "query"];
 
 /// A file on disk and what its placeholders became.
 #[derive(Debug)]
@@ -82,6 +86,8 @@ fn fill_in(template: &str, dir: &Path) -> (String, BTreeMap<String, u16>) {
         let (name, rest) = part.split_at(end);
         if name == "dir" {
             text += &dir.display().to_string();
+        } else if OWN.contains(&name) {
+            text += &format!("${name}");
         } else {
             let port = ports.entry(name.to_owned()).or_insert_with(|| {
                 let (listener, port) = free_port();
@@ -112,11 +118,14 @@ mod tests {
     #[test]
     fn a_name_is_one_port_wherever_it_stands() {
         let (text, ports) = fill_in(
-            "a: $web, b: $web, c: $other\nd: $dir/x",
+            "a: $web, b: $web, c: $other\nd: $dir/x$path",
             Path::new("/tmp/d"),
         );
         let (web, other) = (ports["web"], ports["other"]);
-        assert_eq!(text, format!("a: {web}, b: {web}, c: {other}\nd: /tmp/d/x"));
+        assert_eq!(
+            text,
+            format!("a: {web}, b: {web}, c: {other}\nd: /tmp/d/x$path")
+        );
         assert_ne!(web, other);
     }
 }

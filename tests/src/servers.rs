@@ -36,7 +36,17 @@ impl Server {
     /// # Panics
     /// When no port is free.
     pub fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
-        let socket = bound_socket();
+        Self::start_at(Refusing::start(), serve)
+    }
+
+    /// Like [`Server::start`], where connects were refused until now.
+    ///
+    /// # Panics
+    /// Never: the port is ours.
+    pub fn start_at(
+        Refusing(socket): Refusing,
+        serve: impl Fn(TcpStream) + Send + Sync + 'static,
+    ) -> Self {
         socket.listen(BACKLOG).expect("a bound socket can listen");
         let addr = address(&socket);
         let listener = TcpListener::from(socket);

@@ -134,6 +134,18 @@ impl Guest {
         self.said()?.server_name.as_deref()
     }
 
+    /// Whether the client may ask for this host here: its certificate is the one that it was shown for the name that it
+    /// asked for by SNI. Without TLS, or without a name, for any.
+    pub fn may_ask_for(&self, host: &str) -> bool {
+        let termination = self.0.session.listener.tls.as_ref();
+        match (self.server_name(), termination) {
+            (Some(name), Some(termination)) if name != host => {
+                termination.certificates.join(name, host)
+            }
+            _ => true,
+        }
+    }
+
     /// Whom the client's certificate, which was verified, is made out to (RFC 4514).
     pub fn subject(&self) -> Option<&str> {
         self.said()?.subject.as_ref()?.name.as_deref()

@@ -16,6 +16,7 @@ use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::rules::Rules;
 use crate::shelf::Shelf;
+use crate::stage::Told;
 use crate::target::Target;
 
 /// What a request asks for.
@@ -45,6 +46,7 @@ impl<'a> Asked<'a> {
         rules: &Rules,
         shelf: &Shelf,
         record: &Record,
+        told: &mut Told,
         (version, method, target, framing): (Version, &'a str, &'a str, Framing),
         fields: &Fields,
     ) -> Result<Self, Refusal> {
@@ -62,6 +64,7 @@ impl<'a> Asked<'a> {
         }
         let request_id = request_id(fields, client.is_peer_trusted, &mut shelf.ids.borrow_mut());
         record.note_id(request_id.as_str());
+        told.request_id = Some(request_id);
         if let Some(refusal) = refused_method(method) {
             return Err(refusal);
         }
@@ -74,13 +77,20 @@ impl<'a> Asked<'a> {
             Some(_) => Scheme::Https,
             None => Scheme::Http,
         };
-        let host = host(fields, &target, scheme)?;
+        let host = host(fields, &target)?;
+        if !guest.may_ask_for(&host.name) {
+            // RFC 9110 §15.5.20
+            return Err(Refusal::new(
+                421,
+                Reason::BadRequest,
+                "this host is served on another connection",
+            ));
+        }
         let host_text = host.text().into_owned();
         record.note_target(&host_text, &target.path);
         let options = check_connection(fields)?;
-        for known in [Known::Authorization, Known::XForwardedFor, Known::Expect] {
-            let is_list = known == Known::XForwardedFor && client.is_peer_trusted;
-            if fields.all(known).nth(1).is_some() && !is_list && known != Known::XForwardedFor {
+        for known in [Known::Authorization, Known::Expect] {
+            if fields.all(known).nth(1).is_some() {
                 return Err(Refusal::bad(
                     "a field is given twice that may be there once",
                 ));
@@ -138,18 +148,17 @@ fn refused_method(method: &str) -> Option<Refusal> {
 }
 
 /// The one host that a request names (RFC 9112 §3.2).
-fn host<'f>(fields: &'f Fields, target: &Target<'_>, scheme: Scheme) -> Result<Host<'f>, Refusal> {
+fn host<'f>(fields: &'f Fields, target: &Target<'_>) -> Result<Host<'f>, Refusal> {
     let mut hosts = fields.all(Known::Host);
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return Err(Refusal::bad("a request names exactly one host"));
     };
     let host = Host::parse(host)?;
     if let Some((named, absolute)) = &target.absolute
-        && !(absolute.is_same(&host, *named))
+        && !absolute.is_same(&host, *named)
     {
         return Err(Refusal::bad("the target names another host than `Host`"));
     }
-    let _ = scheme;
     Ok(host)
 }
 

@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -42,8 +42,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) is_dialogue: bool,
     /// Neither side encrypts.
     pub(crate) is_plain: bool,
-    /// An upgrade was asked for.
-    pub(crate) asks_upgrade: bool,
+    /// The protocol that the client asks to change to.
+    pub(crate) upgrade: Option<&'a [u8]>,
     /// Told of bytes that went to the server.
     pub(crate) sent: &'a dyn Fn(usize),
     /// Told of bytes that came from it.
@@ -101,11 +101,17 @@ pub(crate) async fn exchange(
 ) -> Ended {
     let hurries = Cell::new(!terms.is_dialogue);
     let waits = Continue::new(terms.expects_continue);
-    let mut up = Upward::new(terms);
-    let mut sending = pin!(send(terms, incoming, to, &hurries, &waits));
+    let is_sent = Cell::new(false);
+    let mut up = Upward {
+        is_sent: &is_sent,
+        stop: None,
+        response: terms.response,
+        timer: None,
+    };
+    let mut sending = pin!(send(terms, incoming, to, &hurries, &waits, &is_sent));
     loop {
         let heard = poll_fn(|context| {
-            if let Poll::Ready(Some(trouble)) = up.poll(sending.as_mut(), context) {
+            if let Poll::Ready(trouble) = up.poll(sending.as_mut(), context) {
                 return Poll::Ready(Err(trouble));
             }
             if waits.must_tell() {
@@ -125,7 +131,7 @@ pub(crate) async fn exchange(
             Err(trouble) => return Ended::Unanswered(trouble),
         }
         match head.status {
-            101 if terms.asks_upgrade => {
+            101 if agrees(terms, head) => {
                 (terms.prepare)(head);
                 return Ended::Switched;
             }
@@ -188,7 +194,7 @@ pub(crate) async fn exchange(
         };
         let mut passing = pin!(pump(&mut body, &mut down, &flow));
         poll_fn(|context| {
-            if let Poll::Ready(Some(Trouble::Gone(reason))) = up.poll(sending.as_mut(), context) {
+            if let Poll::Ready(Trouble::Gone(reason)) = up.poll(sending.as_mut(), context) {
                 return Poll::Ready(Err(Ended::Broken {
                     by: ClosedBy::Client,
                     reason,
@@ -235,16 +241,19 @@ impl Continue {
     }
 }
 
-/// Sends the request, its body when it may go.
+/// Sends the request, its body when it may go, and watches its sender then; why it ended.
 async fn send(
     terms: &Terms<'_>,
     incoming: &mut Incoming<'_>,
     to: &mut Outgoing<'_>,
     hurries: &Cell<bool>,
     waits: &Continue,
-) -> Result<(), Stop> {
+    is_sent: &Cell<bool>,
+) -> Stop {
     if waits.waits() {
-        to.flush().await.map_err(|_| Stop::Sink)?;
+        if to.flush().await.is_err() {
+            return Stop::Sink;
+        }
         let told = || match waits.waits() {
             true => Poll::Pending,
             false => Poll::Ready(()),
@@ -268,62 +277,59 @@ async fn send(
         must_hurry: Some(hurries),
         is_plain: terms.is_plain,
     };
-    pump(incoming, to, &flow).await
+    if let Err(stop) = pump(incoming, to, &flow).await {
+        return stop;
+    }
+    is_sent.set(true);
+    poll_fn(|context| incoming.poll_gone(context)).await;
+    Stop::Source(Cut::Gone)
 }
 
 /// The request on its way up.
-struct Upward {
-    result: Option<Result<(), Stop>>,
+struct Upward<'a> {
+    /// All of it has gone out; from here on its sender is only watched.
+    is_sent: &'a Cell<bool>,
+    stop: Option<Stop>,
     response: Duration,
     timer: Option<Sleep>,
 }
 
-impl Upward {
-    fn new(terms: &Terms<'_>) -> Self {
-        Self {
-            result: None,
-            response: terms.response,
-            timer: None,
-        }
-    }
-
-    /// Goes on; ready with the client's fault, if it is one that ends the exchange.
+impl Upward<'_> {
+    /// Goes on; ready with what the client has done, when that ends the exchange.
     fn poll(
         &mut self,
-        sending: std::pin::Pin<&mut impl Future<Output = Result<(), Stop>>>,
+        sending: Pin<&mut impl Future<Output = Stop>>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Trouble>> {
-        if self.result.is_none() {
-            match sending.poll(context) {
-                Poll::Ready(result) => self.result = Some(result),
-                Poll::Pending => return Poll::Pending,
-            }
+    ) -> Poll<Trouble> {
+        if self.stop.is_none()
+            && let Poll::Ready(stop) = sending.poll(context)
+        {
+            self.stop = Some(stop);
         }
-        Poll::Ready(match &self.result {
-            Some(Err(stop)) => client_s_fault(stop),
-            _ => None,
-        })
+        match self.stop.as_ref().and_then(client_s_fault) {
+            Some(trouble) => Poll::Ready(trouble),
+            None => Poll::Pending,
+        }
     }
 
+    /// Whether all of it has gone out, and nothing is wrong with its sender.
     fn is_well(&self) -> bool {
-        matches!(self.result, Some(Ok(())))
+        self.is_sent.get() && self.stop.is_none()
     }
 
     /// How long the answer may take, from the end of the request on.
     fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<Trouble> {
-        let Some(result) = &self.result else {
+        if !self.is_sent.get() && self.stop.is_none() {
             return Poll::Pending;
-        };
-        if matches!(result, Err(Stop::Stalled)) {
-            return Poll::Ready(Trouble::Server(Reason::ResponseTimeout));
         }
-        let deadline = self.response;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Sleep::until(now() + deadline));
-        timer
-            .poll(context)
-            .map(|()| Trouble::Server(Reason::ResponseTimeout))
+        let late = Trouble::Server(Reason::ResponseTimeout);
+        if matches!(self.stop, Some(Stop::Stalled)) {
+            return Poll::Ready(late);
+        }
+        let response = self.response;
+        let timer = || Sleep::until(now() + response);
+        let timer = self.timer.get_or_insert_with(timer);
+        timer.poll(context).map(|()| late)
     }
 }
 
@@ -363,6 +369,15 @@ fn broken(stop: Stop) -> Ended {
         Stop::Stalled => (ClosedBy::Ringgate, Reason::ClientIdle),
     };
     Ended::Broken { by, reason }
+}
+
+/// Whether a server changes to the protocol that it was asked for, and to no other (RFC 9110 §7.8).
+fn agrees(terms: &Terms<'_>, head: &ResponseHead) -> bool {
+    let mut protocols = head.fields.all(Known::Upgrade);
+    match (terms.upgrade, protocols.next(), protocols.next()) {
+        (Some(asked), Some(agreed), None) => asked.eq_ignore_ascii_case(agreed),
+        _ => false,
+    }
 }
 
 /// Whether a server of HTTP/1 keeps the connection after this answer (RFC 9112 §9.3).

@@ -83,7 +83,8 @@ impl Forward<'_> {
             let load = Load::take(pool.server(id));
             let outcome = match pool.http2 {
                 true => {
-                    self.ask_stream(&pool, id, &tried, incoming, reply, head)
+                    let fresh = again.is_some();
+                    self.ask_stream(&pool, id, fresh, &tried, incoming, reply, head)
                         .await
                 }
                 false => {
@@ -176,21 +177,26 @@ impl Forward<'_> {
                 self.record.note_retry();
                 Asked::Stale
             }
-            ended => self.judge(pool, ended, false),
+            ended => self.judge(pool, ended),
         }
     }
 
     /// Asks a server by HTTP/2, on a stream of its own.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all of one attempt, and nothing else calls it"
+    )]
     async fn ask_stream(
         &self,
         pool: &Arc<Pool>,
         id: ServerId,
+        fresh: bool,
         tried: &Tried,
         incoming: &mut Incoming<'_>,
         reply: &mut Reply<'_>,
         head: &mut ResponseHead,
     ) -> Asked {
-        if self.request.asks_upgrade {
+        if self.request.upgrade.is_some() {
             let detail = "the server speaks HTTP/2, which changes to no other protocol";
             let refusal = Refusal::new(501, Reason::BadRequest, detail);
             return Asked::Ended(Forwarded::Refused(refusal));
@@ -205,9 +211,9 @@ impl Forward<'_> {
         let has_body = !incoming.is_done();
         let sent = tube.send(self.request.as_http2(), !has_body);
         let Ok((response, out)) = sent else {
-            return match self.is_untouched() {
-                true => Asked::Failed(Reason::ServerReset),
-                false => Asked::Ended(Forwarded::Refused(Refusal::of_server(Reason::ServerReset))),
+            return match fresh {
+                true => self.failed(pool, Reason::ServerReset, true),
+                false => Asked::Stale,
             };
         };
         let counters = pool.server(id).counters.of(self.guest.worker());
@@ -226,12 +232,18 @@ impl Forward<'_> {
             Ended::Answered {
                 server_is_clean: true
             }
-        ) {
-            to.abort();
+        ) && let Outgoing::Two(stream) = &mut to
+        {
+            stream.cancel();
         }
         match ended {
             Ended::Answered { .. } => Asked::Ended(Forwarded::Answered),
-            ended => self.judge(pool, ended, true),
+            // A stream that was refused was not looked at (RFC 9113 §8.7).
+            Ended::Unanswered(Trouble::Unseen) if !fresh && self.is_untouched() => {
+                self.record.note_retry();
+                Asked::Stale
+            }
+            ended => self.judge(pool, ended),
         }
     }
 
@@ -246,7 +258,7 @@ impl Forward<'_> {
             expects_continue: self.request.expects_continue,
             is_dialogue: self.request.is_dialogue,
             is_plain: false,
-            asks_upgrade: self.request.asks_upgrade,
+            upgrade: self.request.upgrade,
             sent: &|_| {},
             received: &|_| {},
             retried: &|_| false,
@@ -255,16 +267,11 @@ impl Forward<'_> {
     }
 
     /// What follows from an exchange that did not go well.
-    fn judge(&self, pool: &Pool, ended: Ended, is_stream: bool) -> Asked {
+    fn judge(&self, pool: &Pool, ended: Ended) -> Asked {
         let refused = |refusal| Asked::Ended(Forwarded::Refused(refusal));
         match ended {
             Ended::Unanswered(Trouble::Unseen) => {
-                // A stream that was refused was not looked at; a connection that was closed may have been.
-                let may = match is_stream {
-                    true => self.is_untouched(),
-                    false => self.may_repeat(),
-                };
-                self.failed(pool, Reason::ServerReset, may)
+                self.failed(pool, Reason::ServerReset, self.may_repeat())
             }
             Ended::Unanswered(Trouble::Status) => Asked::Failed(Reason::BadResponse),
             Ended::Unanswered(Trouble::Server(reason)) => {

@@ -182,7 +182,7 @@ pub fn read_request(
                 take_fields(request.headers, &mut head.fields)
             }
             Ok(_) => Err(Refusal::bad("the head of the request is malformed")),
-            Err(error) => Err(refused(error)),
+            Err(error) => Err(refused(error, bytes)),
         }
     });
     parsed?;
@@ -264,12 +264,17 @@ pub fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-fn refused(error: httparse::Error) -> Refusal {
+fn refused(error: httparse::Error, bytes: &[u8]) -> Refusal {
+    let line = bytes
+        .split(|byte| *byte == b'\r')
+        .next()
+        .unwrap_or_default();
+    let has_three_words = line.split(|byte| *byte == b' ').count() == 3;
     match error {
         httparse::Error::TooManyHeaders => {
             Refusal::new(431, Reason::TooLarge, "the request has too many fields")
         }
-        httparse::Error::Version => Refusal::new(
+        httparse::Error::Version if has_three_words => Refusal::new(
             505,
             Reason::BadRequest,
             "this version of HTTP is not spoken here",

@@ -7,15 +7,14 @@ use std::time::{Duration, Instant};
 
 use ringgate_engine::plugin::{ClosedBy, Guest, Race, Reason, Served, now, race};
 
-use crate::head::{
-    Framing, HeadLimits, RequestHead, ResponseHead, Search, Version, is_no_request, read_request,
-};
+use crate::head::{Framing, HeadLimits, RequestHead, Search, Version, is_no_request, read_request};
 use crate::incoming::{Framed, Incoming};
 use crate::intake::Intake;
 use crate::patience::within;
+use crate::pump::STALL;
 use crate::record::Record;
 use crate::refusal::Refusal;
-use crate::reply::{Answer, Reply};
+use crate::reply::{Answer, Reply, push_line};
 use crate::rules::Rules;
 use crate::servers::Conn;
 use crate::shelf::Shelf;
@@ -61,6 +60,13 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, shelf: Rc<Shelf>, guest: Guest)
         let next = Box::pin(one(&gateway.rules, &shelf, &guest, &mut intake, served)).await;
         match next {
             After::Next => {}
+            After::Last => {
+                return Served {
+                    by: ClosedBy::Ringgate,
+                    reason: Reason::Done,
+                    is_logged: true,
+                };
+            }
             After::Over { by, reason } => {
                 return Served {
                     by,
@@ -116,8 +122,14 @@ async fn speaks_http2(guest: &Guest, intake: &mut Intake) -> Result<bool, Served
 
 /// What follows a request on its connection.
 enum After {
+    /// The next one.
     Next,
-    Over { by: ClosedBy, reason: Reason },
+    /// Nothing: the answer has said so.
+    Last,
+    Over {
+        by: ClosedBy,
+        reason: Reason,
+    },
 }
 
 /// Serves one request, whose first byte is there.
@@ -132,97 +144,69 @@ async fn one(
     let mut out = shelf.buffer();
     let record = Record::begin_now(guest, &rules.counters);
     let (request, response) = &mut *heads;
-    let after = request_of(
-        rules, shelf, guest, intake, served, &record, request, response, &mut out,
-    );
-    let after = after.await;
-    shelf.give_back(out);
-    shelf.give_back_heads(heads);
-    after
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the room of one request, and nothing else calls it"
-)]
-async fn request_of(
-    rules: &Rules,
-    shelf: &Rc<Shelf>,
-    guest: &Guest,
-    intake: &mut Intake,
-    served: u32,
-    record: &Record,
-    request: &mut RequestHead,
-    response: &mut ResponseHead,
-    out: &mut Vec<u8>,
-) -> After {
-    let link = guest.client();
-    let read = head(rules, guest, intake, request).await;
-    let framing = request.framing;
-    if read.is_err() {
-        request.framing = Framing::None;
-    }
-    let refused = match read {
-        Ok(()) => None,
-        Err(Unread::Refused(refusal)) => Some(refusal),
-        Err(Unread::Gone) => {
-            record.end(ClosedBy::Client, Reason::ClientReset);
-            return After::Over {
-                by: ClosedBy::Client,
-                reason: Reason::ClientReset,
-            };
-        }
-    };
-    let mut reply = Reply::One(Answer {
-        link,
-        out,
-        version: request.version,
-        closes: served >= rules.limits.requests_per_connection.get() || guest.is_draining(),
-        keeps_alive: false,
-        is_head: request.method == "HEAD",
-    });
-    let mut incoming = Incoming::One(Framed::new(
-        link,
-        intake,
-        if refused.is_some() {
-            Framing::None
-        } else {
-            framing
-        },
-    ));
     let ask = Ask {
         guest,
         rules,
         shelf,
-        record,
+        record: &record,
         request,
         response,
     };
-    let then = match refused {
-        Some(refusal) => {
-            respond::refuse(&ask, &Told::default(), refusal, &mut incoming, &mut reply).await
-        }
-        None => attend(ask, &mut incoming, &mut reply).await,
+    let after = serve_ask(ask, intake, served, &mut out).await;
+    drop(record);
+    shelf.give_back(out);
+    shelf.give_back_heads(heads);
+    if let After::Last = after {
+        linger(guest, intake).await;
+    }
+    after
+}
+
+async fn serve_ask(mut ask: Ask<'_>, intake: &mut Intake, served: u32, out: &mut Vec<u8>) -> After {
+    let (guest, link) = (ask.guest, ask.guest.client());
+    let read = head(ask.rules, guest, intake, ask.request).await;
+    let refusal = match read {
+        Ok(()) => None,
+        Err(Unread::Refused(refusal)) => Some(refusal),
+        Err(Unread::Gone) => return After::gone(&ask),
     };
-    let closes = reply.closes();
+    if refusal.is_some() {
+        ask.request.framing = Framing::None;
+    }
+    let requests_max = ask.rules.limits.requests_per_connection.get();
+    let mut reply = Reply::One(Answer {
+        guest,
+        out,
+        version: ask.request.version,
+        closes: served >= requests_max,
+        keeps_alive: false,
+        is_head: ask.request.method == "HEAD",
+    });
+    let mut incoming = Incoming::One(Framed::new(link, intake, ask.request.framing));
+    let then = match refusal {
+        Some(refusal) => {
+            let told = Told::default();
+            respond::refuse(&ask, &told, refusal, &mut incoming, &mut reply).await
+        }
+        None => attend(&mut ask, &mut incoming, &mut reply).await,
+    };
     match then {
         Then::Over { by, reason } => {
             link.reset_on_close();
             After::Over { by, reason }
         }
-        Then::Switched(conn) => {
-            drop((incoming, reply));
-            switch(guest, intake, *conn, response, record).await
-        }
-        Then::GoOn if !closes && respond::drain(&mut incoming).await => After::Next,
-        Then::GoOn => {
-            drop(incoming);
-            linger(guest, intake).await;
-            After::Over {
-                by: ClosedBy::Ringgate,
-                reason: Reason::Done,
-            }
-        }
+        Then::Switched(conn) => switch(&ask, intake, *conn).await,
+        Then::GoOn if !reply.closes() && respond::drain(&mut incoming).await => After::Next,
+        Then::GoOn => After::Last,
+    }
+}
+
+impl After {
+    /// The client went away.
+    fn gone(ask: &Ask<'_>) -> Self {
+        let (by, reason) = (ClosedBy::Client, Reason::ClientReset);
+        ask.record.end(by, reason);
+        Self::Over { by, reason }
     }
 }
 
@@ -286,39 +270,28 @@ async fn head(
 }
 
 /// Hands both sides over to another protocol: from here on bytes are relayed as they are.
-async fn switch(
-    guest: &Guest,
-    intake: &mut Intake,
-    mut conn: Conn,
-    head: &ResponseHead,
-    record: &Record,
-) -> After {
+async fn switch(ask: &Ask<'_>, intake: &mut Intake, mut conn: Conn) -> After {
+    let (guest, record) = (ask.guest, ask.record);
     let mut out = Vec::new();
-    crate::reply::push_line(&mut out, 101);
-    head.fields.write(&mut out);
+    push_line(&mut out, 101);
+    ask.response.fields.write(&mut out);
     out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(conn.intake.bytes());
-    record.add_out(conn.intake.bytes().len());
-    conn.intake.consume(conn.intake.bytes().len());
-    let sent = within(now() + crate::pump::STALL, guest.client().send_all(&out)).await;
+    let heard = conn.intake.take();
+    record.add_out(heard.len());
+    out.extend_from_slice(&heard);
+    let sent = within(now() + STALL, guest.client().send_all(&out)).await;
     if !matches!(sent, Some(Ok(()))) {
-        record.end(ClosedBy::Client, Reason::ClientReset);
-        return After::Over {
-            by: ClosedBy::Client,
-            reason: Reason::ClientReset,
-        };
+        return After::gone(ask);
     }
     let relayed = guest.relay(conn.upstream, intake.take()).await;
     record.add_in(usize::try_from(relayed.bytes_in).unwrap_or(usize::MAX));
     record.add_out(usize::try_from(relayed.bytes_out).unwrap_or(usize::MAX));
-    record.end(relayed.by, relayed.reason);
-    if relayed.reason != Reason::Done {
+    let (by, reason) = (relayed.by, relayed.reason);
+    record.end(by, reason);
+    if reason != Reason::Done {
         guest.client().reset_on_close();
     }
-    After::Over {
-        by: relayed.by,
-        reason: relayed.reason,
-    }
+    After::Over { by, reason }
 }
 
 /// Ends our side, and waits a while for the client to end its own: bytes that it still sends would make the kernel take

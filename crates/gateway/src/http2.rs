@@ -290,7 +290,7 @@ impl Stream {
                     true => Incoming::Nothing,
                     false => Incoming::Two(StreamBody::new(body)),
                 };
-                let ask = Ask {
+                let mut ask = Ask {
                     guest: &self.guest,
                     rules,
                     shelf: &self.shelf,
@@ -303,7 +303,7 @@ impl Stream {
                         let told = Told::default();
                         respond::refuse(&ask, &told, refusal, &mut incoming, &mut reply).await
                     }
-                    _ => attend(ask, &mut incoming, &mut reply).await,
+                    _ => attend(&mut ask, &mut incoming, &mut reply).await,
                 };
                 match then {
                     Then::Over { by, .. } => {
@@ -313,8 +313,8 @@ impl Stream {
                         }
                         reply.reset(Code::INTERNAL_ERROR);
                     }
-                    // What the client still sends is not needed (RFC 9113 §8.1).
-                    Then::GoOn if !incoming.is_done() => reply.reset(Code::NO_ERROR),
+                    // What the client still sends is not needed: the crate tells it so (RFC 9113 §8.1), once
+                    // the answer has gone out.
                     Then::GoOn | Then::Switched(_) => {}
                 }
             }
@@ -359,6 +359,11 @@ fn read(
     }
     if parts.method != http::Method::CONNECT {
         take_host(parts, &mut head.fields)?;
+    }
+    let is_padded = |value: &http::HeaderValue| value.as_bytes() != value.as_bytes().trim_ascii();
+    if parts.headers.values().any(is_padded) {
+        // RFC 9113 §8.2.1
+        return Err(Unread::Malformed);
     }
     take_fields(&parts.headers, &mut head.fields);
     let mut lengths = head.fields.all(Known::ContentLength);
@@ -412,7 +417,7 @@ fn take_fields(map: &http::HeaderMap, fields: &mut Fields) {
                 }
                 cookie.extend_from_slice(value.as_bytes());
             }
-            name => fields.push(name, value.as_bytes().trim_ascii()),
+            name => fields.push(name, value.as_bytes()),
         }
     }
     if !cookie.is_empty() {

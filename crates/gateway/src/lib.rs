@@ -128,12 +128,12 @@ pub(crate) enum Then {
 
 /// Serves one request to its end, whoever answers it.
 pub(crate) async fn attend(
-    mut ask: Ask<'_>,
+    ask: &mut Ask<'_>,
     incoming: &mut Incoming<'_>,
     reply: &mut Reply<'_>,
 ) -> Then {
     let mut told = Told::default();
-    let forwarded = answer(&mut ask, &mut told, incoming, reply).await;
+    let forwarded = answer(ask, &mut told, incoming, reply).await;
     let record = ask.record;
     match forwarded {
         Ok(Forwarded::Answered) => {
@@ -149,7 +149,7 @@ pub(crate) async fn attend(
             Then::Switched(conn)
         }
         Ok(Forwarded::Refused(refusal)) | Err(refusal) => {
-            respond::refuse(&ask, &told, refusal, incoming, reply).await
+            respond::refuse(ask, &told, refusal, incoming, reply).await
         }
     }
 }
@@ -181,10 +181,10 @@ async fn answer(
         rules,
         shelf,
         record,
+        told,
         (*version, method, target, *framing),
         fields,
     )?;
-    told.request_id = Some(asked.request_id);
     reply.go_by(&asked);
     let stage = Stage::find(guest, rules, shelf, record, &asked, fields);
     stage.redirect()?;

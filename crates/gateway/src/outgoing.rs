@@ -50,7 +50,7 @@ impl Outgoing<'_> {
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::One(written) => written.flush().await,
-            Self::Two(_) => Ok(()),
+            Self::Two(stream) => stream.flush().await,
         }
     }
 

@@ -81,7 +81,7 @@ pub(crate) async fn pump(
                     outgoing.flush().await.map_err(sink)?;
                     turn.await;
                 }
-                stalled(outgoing.put(data)).await?;
+                flow.stalled(outgoing.put(data)).await?;
                 let path = if flow.is_plain { Path::Copy } else { Path::Tls };
                 flow.guest.moved(bytes, path);
                 incoming.consume(bytes);
@@ -89,9 +89,9 @@ pub(crate) async fn pump(
                     next_turn().await;
                 }
             }
-            Some(Next::End) => return stalled(outgoing.finish(incoming.trailers())).await,
+            Some(Next::End) => return flow.stalled(outgoing.finish(incoming.trailers())).await,
             None => {
-                stalled(outgoing.flush()).await?;
+                flow.stalled(outgoing.flush()).await?;
                 if !pipe(incoming, outgoing, flow, &mut meter).await? {
                     flow.wait(incoming, &mut meter).await?;
                 }
@@ -121,6 +121,12 @@ impl Meter {
 }
 
 impl Flow<'_> {
+    /// Waits for the side that it goes to.
+    async fn stalled(&self, sending: impl Future<Output = io::Result<()>>) -> Result<(), Stop> {
+        let sent = within(now() + STALL.min(self.silence), sending).await;
+        sent.ok_or(Stop::Stalled)?.map_err(sink)
+    }
+
     fn note(&self, meter: &mut Meter, bytes: usize) -> Result<(), Stop> {
         meter.bytes += bytes as u64;
         if meter.bytes > self.bytes_max {
@@ -154,11 +160,6 @@ impl Flow<'_> {
         let left = (GRACE + earned).saturating_sub(meter.waited);
         silent.min(began + left)
     }
-}
-
-async fn stalled(sending: impl Future<Output = io::Result<()>>) -> Result<(), Stop> {
-    let sent = within(now() + STALL, sending).await;
-    sent.ok_or(Stop::Stalled)?.map_err(sink)
 }
 
 fn sink(_: io::Error) -> Stop {
@@ -200,7 +201,7 @@ async fn pipe(
                 if let Some(turn) = flow.guest.afford(moved) {
                     turn.await;
                 }
-                empty(&mut pipe, to).await?;
+                empty(&mut pipe, to, flow).await?;
                 flow.guest.moved(moved, Path::Splice);
                 left -= moved as u64;
                 framed.carried(moved as u64);
@@ -223,12 +224,12 @@ async fn pipe(
 }
 
 /// Sends all that a pipe holds.
-async fn empty(pipe: &mut Pipe, to: &Link) -> Result<(), Stop> {
+async fn empty(pipe: &mut Pipe, to: &Link, flow: &Flow<'_>) -> Result<(), Stop> {
     while !pipe.is_empty() {
         match to.splice_out(pipe) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                stalled(to.writable()).await?;
+                flow.stalled(to.writable()).await?;
             }
             Err(_) => return Err(Stop::Sink),
         }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{Response, StatusCode};
-use ringgate_engine::plugin::Link;
+use ringgate_engine::plugin::Guest;
 
 use crate::asked::Asked;
 use crate::fields::{Fields, Known, write_field};
@@ -26,7 +26,7 @@ pub(crate) enum Reply<'a> {
 /// The answer to a request of HTTP/1.
 pub(crate) struct Answer<'a> {
     /// The client.
-    pub(crate) link: &'a Link,
+    pub(crate) guest: &'a Guest,
     /// What has not gone out.
     pub(crate) out: &'a mut Vec<u8>,
     /// The client's version.
@@ -64,7 +64,7 @@ impl Reply<'_> {
                 push_line(&mut head, status);
                 fields.write(&mut head);
                 head.extend_from_slice(b"\r\n");
-                answer.link.send_all(&head).await
+                answer.guest.client().send_all(&head).await
             }
             Self::Two(stream) => {
                 let mut response = Response::new(());
@@ -181,13 +181,14 @@ impl Answer<'_> {
                 Frame::Chunks
             }
         };
+        self.closes |= self.guest.is_draining();
         if self.closes {
             write_field(out, "connection", b"close");
         } else if self.keeps_alive {
             write_field(out, "connection", b"keep-alive");
         }
         out.extend_from_slice(b"\r\n");
-        Written::new(self.link, frame, out)
+        Written::new(self.guest.client(), frame, out)
     }
 }
 

@@ -26,8 +26,8 @@ pub(crate) struct Request<'a> {
     pub(crate) is_dialogue: bool,
     /// The client takes trailers.
     pub(crate) takes_trailers: bool,
-    /// The connection shall change to another protocol, if the server agrees.
-    pub(crate) asks_upgrade: bool,
+    /// The protocol to change to, if the server agrees.
+    pub(crate) upgrade: Option<&'a [u8]>,
     /// The scheme that the client has used.
     pub(crate) scheme: &'static str,
 }

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use ringgate_engine::plugin::{Guest, Pool, ServerId, Sleep, Upstream, now, spawn};
@@ -41,8 +42,12 @@ impl Conn {
         }
     }
 
-    fn is_stale(&self) -> bool {
-        self.upstream.has_received() || self.since + IDLE_PATIENCE < now()
+    /// Whether it has waited too long, or something has come on it: the end, or bytes that nobody asked for. To look
+    /// is to receive, so that the answer is known when the next request comes.
+    fn is_stale(&mut self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        let heard = self.intake.poll_more(&self.upstream, &mut nobody);
+        heard.is_ready() || self.since + IDLE_PATIENCE < now()
     }
 
     fn serves(&self, pool: &Pool, id: ServerId) -> bool {
@@ -65,7 +70,7 @@ impl Servers {
     pub(crate) fn take(&self, pool: &Pool, id: ServerId) -> Option<Conn> {
         let mut idle = self.idle.borrow_mut();
         let waiting = idle.get_mut(pool.id.index())?.get_mut(id.index())?;
-        while let Some(conn) = waiting.pop() {
+        while let Some(mut conn) = waiting.pop() {
             if !conn.is_stale() && conn.serves(pool, id) {
                 return Some(conn);
             }
@@ -78,12 +83,12 @@ impl Servers {
         let pool = conn.upstream.pool().id.index();
         // The PROXY header has named one client: nobody else's requests may follow it.
         let names_a_client = conn.upstream.pool().proxy_protocol.is_some();
-        let is_clean = conn.intake.is_empty() && !conn.intake.has_ended();
-        if guest.is_draining() || !is_clean || names_a_client {
-            return;
-        }
         conn.is_used = true;
         conn.since = now();
+        let is_clean = conn.intake.is_empty() && !conn.intake.has_ended();
+        if guest.is_draining() || !is_clean || names_a_client || conn.is_stale() {
+            return;
+        }
         let mut idle = self.idle.borrow_mut();
         if idle.len() <= pool {
             idle.resize_with(pool + 1, Vec::new);
@@ -110,7 +115,7 @@ async fn sweep(servers: Rc<Servers>) {
         let mut idle = servers.idle.borrow_mut();
         let mut waiting = 0;
         for conns in idle.iter_mut().flatten() {
-            conns.retain(|conn| !conn.is_stale());
+            conns.retain_mut(|conn| !conn.is_stale());
             waiting += conns.len();
         }
         if waiting == 0 {

@@ -293,7 +293,7 @@ impl<'a> Stage<'a> {
             expects_continue: asked.expects_continue,
             is_dialogue: kinds.any(|kind| kind.starts_with(b"application/grpc")),
             takes_trailers: asked.options.te_trailers,
-            asks_upgrade: self.options().upgrade,
+            upgrade: fields.first(Known::Upgrade),
             scheme: asked.scheme.word(),
         }
     }

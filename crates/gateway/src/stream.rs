@@ -210,12 +210,17 @@ impl StreamOut {
         }
     }
 
-    /// Takes the message back.
+    /// Lets the client see that the answer is not whole.
     pub(crate) fn abort(&mut self) {
         if !self.is_over {
             self.is_over = true;
             self.stream.send_reset(h2::Reason::INTERNAL_ERROR);
         }
+    }
+
+    /// Lets the server know that nobody waits for its answer.
+    pub(crate) fn cancel(&mut self) {
+        self.stream.send_reset(h2::Reason::CANCEL);
     }
 }
 

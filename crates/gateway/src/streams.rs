@@ -2,6 +2,7 @@
 //! connection that its server is leaving gets no new ones.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::stream::StreamOut;
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use ringgate_engine::plugin::{
-    Guest, Pool, Race, Reason, Server, ServerId, Signal, Sleep, Upstream, now, race, spawn,
+    Guest, Pool, PoolId, Race, Reason, Server, ServerId, Signal, Sleep, Upstream, now, race, spawn,
 };
 
 /// How long a connection without a request is kept.
@@ -39,7 +40,15 @@ const STREAM_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(crate) struct Streams {
     /// By pool and server.
-    conns: RefCell<Vec<Vec<Vec<Rc<Carrier>>>>>,
+    places: RefCell<HashMap<(PoolId, ServerId), Place>>,
+}
+
+/// What leads to one server.
+#[derive(Default)]
+struct Place {
+    carriers: Vec<Rc<Carrier>>,
+    /// Said when a connection that is being made is there, or is not to be had.
+    greeting: Option<Rc<Signal<()>>>,
 }
 
 /// One connection.
@@ -108,14 +117,33 @@ impl Streams {
         id: ServerId,
     ) -> Result<Tube, Reason> {
         let deadline = now() + STREAM_PATIENCE;
-        if let Some(carrier) = self.find(pool, id)
-            && let Some(true) = within(deadline, ready_to_send(&carrier)).await
-        {
-            return Ok(tube(carrier, false));
+        let (place, is_shared) = ((pool.id, id), pool.proxy_protocol.is_none());
+        while is_shared {
+            if let Some(carrier) = self.find(pool, id)
+                && let Some(true) = within(deadline, ready_to_send(&carrier)).await
+            {
+                return Ok(tube(carrier, false));
+            }
+            // Requests that come while a connection is made wait for it: it carries many.
+            let Some(greeting) = self.greeting(place) else {
+                break;
+            };
+            if within(deadline, greeting.heard()).await.is_none() {
+                break;
+            }
         }
+        let _making = Making::begin(self, place);
         let upstream = guest.connect(pool, id).await?;
         let carrier = Carrier::greet(upstream, pool).await?;
-        self.keep(pool, id, carrier.clone());
+        // The PROXY header has named one client: nobody else's requests may follow it.
+        if is_shared {
+            let mut places = self.places.borrow_mut();
+            places
+                .entry(place)
+                .or_default()
+                .carriers
+                .push(carrier.clone());
+        }
         match within(deadline, ready_to_send(&carrier)).await {
             Some(true) => Ok(tube(carrier, true)),
             _ => Err(Reason::BadResponse),
@@ -124,8 +152,8 @@ impl Streams {
 
     /// The connection with the fewest streams that has room for one more.
     fn find(&self, pool: &Pool, id: ServerId) -> Option<Rc<Carrier>> {
-        let mut conns = self.conns.borrow_mut();
-        let known = conns.get_mut(pool.id.index())?.get_mut(id.index())?;
+        let mut places = self.places.borrow_mut();
+        let known = &mut places.get_mut(&(pool.id, id))?.carriers;
         known.retain(|carrier| carrier.is_over.said().is_none());
         let tls = tls_of(pool);
         let usable = known
@@ -135,21 +163,36 @@ impl Streams {
         free.min_by_key(|carrier| carrier.open.get()).cloned()
     }
 
-    fn keep(&self, pool: &Pool, id: ServerId, carrier: Rc<Carrier>) {
-        // The PROXY header has named one client: nobody else's requests may follow it.
-        if pool.proxy_protocol.is_some() {
-            return;
+    fn greeting(&self, place: (PoolId, ServerId)) -> Option<Rc<Signal<()>>> {
+        self.places.borrow().get(&place)?.greeting.clone()
+    }
+}
+
+/// A connection that is being made, for those who wait for it.
+struct Making<'a> {
+    streams: &'a Streams,
+    place: (PoolId, ServerId),
+}
+
+impl<'a> Making<'a> {
+    fn begin(streams: &'a Streams, place: (PoolId, ServerId)) -> Self {
+        let mut places = streams.places.borrow_mut();
+        places.entry(place).or_default().greeting = Some(Rc::default());
+        drop(places);
+        Self { streams, place }
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        let mut places = self.streams.places.borrow_mut();
+        let greeting = places
+            .get_mut(&self.place)
+            .and_then(|place| place.greeting.take());
+        drop(places);
+        if let Some(greeting) = greeting {
+            greeting.say(());
         }
-        let mut conns = self.conns.borrow_mut();
-        let pool = pool.id.index();
-        if conns.len() <= pool {
-            conns.resize_with(pool + 1, Vec::new);
-        }
-        let servers = &mut conns[pool];
-        if servers.len() <= id.index() {
-            servers.resize_with(id.index() + 1, Vec::new);
-        }
-        servers[id.index()].push(carrier);
     }
 }
 

@@ -73,8 +73,11 @@ fn pool(
         }
     };
     let (members, places): (Vec<Server>, Vec<Place>) = members.into_iter().unzip();
-    let tls = server_tls::decode(decoder, &fields, &members, &places);
+    let mut tls = server_tls::decode(decoder, &fields, &members, &places);
     let http2 = http2(decoder, &fields, tls.as_ref());
+    if let Some(tls) = tls.as_mut().filter(|tls| http2 && tls.alpn.is_empty()) {
+        tls.alpn.push("h2".to_owned());
+    }
     let timeouts = decoder.block(&fields, &keys::POOL_TIMEOUTS_KEY, &keys::POOL_TIMEOUTS);
     let pool = Pool {
         name: name.to_owned(),

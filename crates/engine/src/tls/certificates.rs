@@ -44,6 +44,14 @@ impl Certificates {
         self.of(name).is_some()
     }
 
+    /// Whether a client that asked for one name may go on to another on the same connection: a certificate that it can
+    /// have been shown is that of the other, too.
+    pub fn join(&self, name: &str, other: &str) -> bool {
+        let of = |name| self.of(name).unwrap_or(std::slice::from_ref(&self.default));
+        let is_same = |a: &Arc<CertifiedKey>| of(other).iter().any(|b| Arc::ptr_eq(a, b));
+        of(name).iter().any(is_same)
+    }
+
     fn of(&self, name: &str) -> Option<&[Arc<CertifiedKey>]> {
         let name = canonical(name);
         let found = self.names.get(name.as_str()).or_else(|| {
