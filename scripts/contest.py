@@ -278,15 +278,16 @@ class Units:
 def report(title, turns, units):
     """Prints medians of every contestant, then the first proxy's ratios to the others, paired by round. Says whether
     every turn was valid."""
+    width = max(16, *(len(name) + 2 for name in turns))
     print(f"\n{title}")
-    print(f"  {'':16}{units.rate:>14}{units.cost:>18}{'core busy':>12}")
+    print(f"  {'':{width}}{units.rate:>14}{units.cost:>18}{'core busy':>12}")
     for name, row in turns.items():
         errors = [turn.error for turn in row if turn.error]
         if errors:
-            print(f"  {name:16}  INVALID: {len(errors)} of {len(row)} turns failed: {errors[0]}")
+            print(f"  {name:{width}}  INVALID: {len(errors)} of {len(row)} turns failed: {errors[0]}")
             continue
         rate = statistics.median(turn.rate for turn in row) * units.rate_scale
-        line = f"  {name:16}{rate:>14,.{units.rate_digits}f}"
+        line = f"  {name:{width}}{rate:>14,.{units.rate_digits}f}"
         if name != "direct":
             cost = statistics.median(turn.cost for turn in row) * units.cost_scale
             busy = statistics.median(turn.busy for turn in row)
@@ -295,11 +296,11 @@ def report(title, turns, units):
     valid = {name: row for name, row in turns.items() if name != "direct" and not any(turn.error for turn in row)}
     first, *others = valid or [None]
     if others:
-        print(f"  {first} to{'':{13 - len(first)}}{units.rate:>22}{units.cost:>24}   (median of rounds, least .. most)")
+        print(f"  {first + ' to':{width}}{units.rate:>22}{units.cost:>24}   (median of rounds, least .. most)")
     for other in others:
         rate = ratios(valid[first], valid[other], lambda turn: turn.rate)
         cost = ratios(valid[first], valid[other], lambda turn: turn.cost)
-        print(f"  {other:16}{rate:>22}{cost:>24}")
+        print(f"  {other:{width}}{rate:>22}{cost:>24}")
     foreign = statistics.median(turn.foreign for row in turns.values() for turn in row)
     if foreign > FOREIGN_SHARE_MAX:
         print(f"  Other processes used {foreign:.0%} of the machine meanwhile: repeat this on a quiet one.")

@@ -3,6 +3,7 @@ of one round; it decides nothing about who takes part."""
 
 import json
 import re
+import shlex
 import statistics
 import subprocess
 import time
@@ -125,7 +126,7 @@ class Memory:
             if isinstance(sizes, str):
                 rows.append([kind, sizes])
                 continue
-            slopes[kind] = statistics.linear_regression(HELD, sizes).slope / 1024
+            slopes[kind] = growth(sizes)
             rows.append([kind, *(f"{size / 2**20:,.1f}" for size in sizes), f"{slopes[kind]:.2f}"])
         for row in rows:
             ours, theirs = slopes.get("ringgate"), slopes.get(row[0])
@@ -139,36 +140,51 @@ class Memory:
         return "hold --tls" if self.tls else "hold"
 
     def sizes(self, options, kinds):
-        """Resident bytes at each count, by kind; a text when it failed. All hold at once, each with a server of its
-        own, since a process has few descriptors and waiting costs nothing."""
-        sizes, holders = {}, {}
+        """Resident bytes at each count, by kind; a text when it failed."""
         with contest.Processes() as processes:
-            for number, kind in enumerate(kinds):
-                server = f"127.0.1.{number + 1}:9001"
+
+            def start(kind, server, port):
                 processes.start(server, [peers.benches_program("ringserve"), "--listen", server], LOAD_CORE, server)
-                port = 7001 + number
                 entry = Entry(kind, tls=self.tls)
-                found = peers.start_entries(options, processes, [entry], [server], checks=False, port=port)
-                sizes.update({kind: [] for _ in found})
-                holders.update({kind: (contestant, []) for contestant in found})
-            for before, count in zip([0, *HELD], HELD):
-                for kind, (contestant, started) in holders.items():
-                    if not isinstance(sizes[kind], str):
-                        address = contestant.address
-                        target = peers.tls_address(address) if self.tls else address
-                        started.append(hold(processes, self.arguments, target, count - before))
-                        if not started[-1].stdout.readline().startswith("holding"):
-                            sizes[kind] = f"INVALID: did not take {count:,} connections"
-                time.sleep(options.idle)
-                for kind, (contestant, _) in holders.items():
-                    if not isinstance(sizes[kind], str):
-                        sizes[kind].append(sum(map(resident_bytes, contest.family(contestant.pid))))
-            for kind, (_, started) in holders.items():
-                for holder in started:
-                    output, _ = holder.communicate()
-                    if holder.returncode != 0 and not isinstance(sizes[kind], str):
-                        sizes[kind] = f"INVALID: {output.strip().splitlines()[-1]}"
-        return sizes
+                return peers.start_entries(options, processes, [entry], [server], checks=False, port=port)
+
+            found = [contestant for number, kind in enumerate(kinds) for contestant in start(kind, *place(number))]
+            target = peers.tls_address if self.tls else str
+            return held(options, processes, found, self.arguments, target, resident_bytes)
+
+
+def place(number):
+    """The address of a server of its own, and the port of who asks it: a process has few descriptors."""
+    return f"127.0.1.{number + 1}:9001", 7001 + number
+
+
+def held(options, processes, found, arguments, target, look):
+    """What `look` tells of the processes of each contestant at each count of held connections, by its name; a text when
+    it failed. All hold at once, since waiting costs nothing."""
+    sizes = {contestant.name: [] for contestant in found}
+    started = {contestant.name: [] for contestant in found}
+    for before, count in zip([0, *HELD], HELD):
+        for contestant in found:
+            name = contestant.name
+            if not isinstance(sizes[name], str):
+                started[name].append(hold(processes, arguments, target(contestant.address), count - before))
+                if not started[name][-1].stdout.readline().startswith("holding"):
+                    sizes[name] = f"INVALID: did not take {count:,} connections"
+        time.sleep(options.idle)
+        for contestant in found:
+            if not isinstance(sizes[contestant.name], str):
+                sizes[contestant.name].append(look(contest.family(contestant.pid)))
+    for name, holders in started.items():
+        for holder in holders:
+            output, _ = holder.communicate()
+            if holder.returncode != 0 and not isinstance(sizes[name], str):
+                sizes[name] = f"INVALID: {output.strip().splitlines()[-1]}"
+    return sizes
+
+
+def growth(sizes):
+    """KiB per connection: the slope of the line through the sizes at all counts."""
+    return statistics.linear_regression(HELD, sizes).slope / 1024
 
 
 @dataclass
@@ -278,7 +294,7 @@ def start_server(processes, core=LOAD_CORE):
 
 
 def ringload(arguments, address, options, core=LOAD_CORE):
-    command = ["taskset", "-c", core, peers.benches_program("ringload"), *arguments.split(), "--json"]
+    command = ["taskset", "-c", core, peers.benches_program("ringload"), *shlex.split(arguments), "--json"]
     command += ["--connect", address, "--seconds", str(options.seconds)]
     run = subprocess.run(command, capture_output=True, text=True)
     try:
@@ -315,11 +331,10 @@ def hold(processes, arguments, address, count):
     return processes.spawn(LOAD_CORE, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def resident_bytes(pid):
-    for line in open(f"/proc/{pid}/status"):
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def resident_bytes(pids, key="VmRSS"):
+    """Bytes in memory of these processes together, all or of one kind (proc_pid_status(5))."""
+    lines = [line for pid in pids for line in open(f"/proc/{pid}/status")]
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
 
 
 # -- Figures ---------------------------------------------------------------------------------------------------------

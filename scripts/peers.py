@@ -57,8 +57,8 @@ def start(options, processes, servers, checks, bulk=False):
     return start_entries(options, processes, entries, servers, checks)
 
 
-def start_entries(options, processes, entries, servers, checks, cores=PROXY_CORE, port=7001):
-    """Starts those of `entries` that are installed."""
+def start_entries(options, processes, entries, servers, checks, cores=PROXY_CORE, port=7001, starters=None):
+    """Starts those of `entries` that are installed, as `starters` tell for each kind."""
     found = []
     for number, entry in enumerate(entries):
         if entry.kind == "direct":
@@ -66,7 +66,7 @@ def start_entries(options, processes, entries, servers, checks, cores=PROXY_CORE
             continue
         certificate = make_certificate(processes) if entry.tls else None
         place = Place(entry.name.replace(" ", "-"), f"127.0.0.1:{port + number}", servers, checks, certificate)
-        command = STARTERS[entry.kind](options, processes, entry, place)
+        command = (starters or STARTERS)[entry.kind](options, processes, entry, place)
         if command is None:
             print(f"{entry.name} is not installed, so it is left out")
             continue
@@ -194,6 +194,12 @@ pid {processes.dir}/{name}.pid; error_log stderr warn;
 events {{ worker_connections {2 * CONNECTIONS_MAX}; multi_accept on; }}"""
 
 
+def nginx_temporary(processes):
+    """Where nginx keeps long bodies: everything that it writes is in the contest's folder."""
+    kinds = "client_body", "proxy", "fastcgi", "uwsgi", "scgi"
+    return " ".join(f"{kind}_temp_path {processes.dir};" for kind in kinds)
+
+
 def envoy(_options, processes, entry, place):
     program = envoy_program()
     if not program.exists():
@@ -201,7 +207,6 @@ def envoy(_options, processes, entry, place):
     listeners = envoy_listener("bench", place.address)
     if entry.tls:
         listeners += envoy_listener("tls", place.tls_address, envoy_tls(place.certificate))
-    servers = ", ".join(f"{{ endpoint: {{ address: {envoy_address(server)} }} }}" for server in place.servers)
     config = processes.file(
         f"{place.name}.yaml",
         f"""stats_config: {{ stats_matcher: {{ reject_all: true }} }}
@@ -209,13 +214,7 @@ static_resources:
   listeners:
 {listeners}
   clusters:
-  - name: bench
-    type: STATIC
-    connect_timeout: 5s
-    per_connection_buffer_limit_bytes: 1048576
-    circuit_breakers:
-      thresholds: [{{ max_connections: 1000000, max_pending_requests: 1000000, max_requests: 1000000 }}]
-    load_assignment: {{ cluster_name: bench, endpoints: [{{ lb_endpoints: [{servers}] }}] }}
+{envoy_cluster("bench", place.servers)}
 """,
     )
     return [program, "-c", config, "--concurrency", entry.workers, "--disable-hot-restart", "-l", "error"]
@@ -246,6 +245,17 @@ def envoy_tls(certificate):
             - certificate_chain: {{ filename: "{certificate}" }}
               private_key: {{ filename: "{certificate}" }}
 """
+
+
+def envoy_cluster(name, addresses):
+    servers = ", ".join(f"{{ endpoint: {{ address: {envoy_address(server)} }} }}" for server in addresses)
+    return f"""  - name: {name}
+    type: STATIC
+    connect_timeout: 5s
+    per_connection_buffer_limit_bytes: 1048576
+    circuit_breakers:
+      thresholds: [{{ max_connections: 1000000, max_pending_requests: 1000000, max_requests: 1000000 }}]
+    load_assignment: {{ cluster_name: {name}, endpoints: [{{ lb_endpoints: [{servers}] }}] }}"""
 
 
 def envoy_program():
@@ -314,14 +324,11 @@ STARTERS = {
 def nginx_servers(processes, addresses):
     """One nginx process that answers every request on every address with a small static reply."""
     listens = " ".join(f"listen {address} backlog={BACKLOG};" for address in addresses)
-    temporary = " ".join(
-        f"{kind}_temp_path {processes.dir};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
     config = processes.file(
         "servers.conf",
         f"""{nginx_process(processes, "servers")}
 http {{
-  access_log off; {temporary}
+  access_log off; {nginx_temporary(processes)}
   keepalive_timeout 300s; keepalive_requests 1000000000;
   server {{ {listens} location / {{ return 200 "{"ringgate" * 12}\\n"; }} }}
 }}

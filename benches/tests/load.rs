@@ -107,6 +107,18 @@ fn a_connection_for_each_exchange() {
 #[test]
 fn http() {
     check("rr --http --reply 20000 --seconds 0.2", "exchanges", 1);
+    check(
+        "rr --http --under /v1/ --field x:y --seconds 0.2",
+        "exchanges",
+        1,
+    );
+    check("rr --http --body 1 --seconds 0.2", "exchanges", 1);
+    check("rr --http --body 300000 --seconds 0.2", "exchanges", 1);
+    check(
+        "hold --http --connections 20 --seconds 0.1",
+        "connections",
+        20,
+    );
 }
 
 #[test]

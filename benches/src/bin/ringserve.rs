@@ -1,6 +1,6 @@
-//! The server behind every contest: answers exchanges (`exchange.rs`) and plain HTTP GETs with as
-//! many bytes as they ask for, on one thread. It never looks at what a request carries, and takes
-//! one request at a time from a connection.
+//! The server behind every contest: answers exchanges (`exchange.rs`) and plain HTTP requests with
+//! as many bytes as they ask for, on one thread. It never looks at what a request carries, and
+//! takes one request at a time from a connection.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -15,7 +15,7 @@ use ringgate_benches::{
 /// Bytes read or written at once.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Bytes of the largest HTTP request.
+/// Bytes of the largest head of an HTTP request.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// Answers with as many bytes as a request asks for.
@@ -25,7 +25,7 @@ struct Options {
     /// Where to answer the exchanges of ringload
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<SocketAddr>,
-    /// Where to answer HTTP/1.1: `GET /100` gets 100 bytes
+    /// Where to answer HTTP/1.1: `GET /any/100` gets 100 bytes, and so does a POST when its body has come
     #[arg(long, value_name = "ADDRESS")]
     http: Vec<SocketAddr>,
 }
@@ -158,6 +158,8 @@ enum Phase {
     Endless { received: u64 },
     /// In the head of an HTTP request.
     Head { bytes: Vec<u8> },
+    /// In the body of an HTTP request.
+    Body { left: u64, asked: Asked },
     /// Behind a request after which HTTP closes.
     Last,
 }
@@ -258,23 +260,46 @@ impl Connection {
                 Ok(())
             }
             Phase::Head { bytes: head } => {
-                head.extend_from_slice(bytes);
-                if head.len() > HEAD_BYTES_MAX {
-                    return Err(unfit("too long"));
+                // A head seldom comes in pieces, and then its end may be in two of them.
+                let before = head.len();
+                head.extend_from_slice(&bytes[..bytes.len().min(HEAD_BYTES_MAX)]);
+                let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") else {
+                    return match head.len() {
+                        0..HEAD_BYTES_MAX => Ok(()),
+                        _ => Err(unfit("too long")),
+                    };
+                };
+                let body = &bytes[end + 4 - before..];
+                let text = String::from_utf8_lossy(&head[..end + 2]);
+                let asked = Asked::read(&text).ok_or_else(|| unfit("none for a size"))?;
+                let left = asked.body;
+                head.clear();
+                if left == 0 && body.is_empty() {
+                    self.answer(asked, replies);
+                    return Ok(());
                 }
-                if head.ends_with(b"\r\n\r\n") {
-                    let text = String::from_utf8_lossy(head);
-                    let size = asked_size(&text).ok_or_else(|| unfit("no GET of a size"))?;
-                    let closes = text.contains("\r\nConnection: close\r\n");
-                    self.output = Some(Output::once(replies.http(size)));
-                    head.clear();
-                    if closes {
-                        self.phase = Phase::Last;
-                    }
+                self.phase = Phase::Body { left, asked };
+                self.take(body, replies)
+            }
+            Phase::Body { left, asked } => {
+                *left = left
+                    .checked_sub(bytes.len() as u64)
+                    .ok_or_else(|| unfit("longer than it said"))?;
+                if *left == 0 {
+                    let asked = *asked;
+                    self.phase = Phase::Head { bytes: Vec::new() };
+                    self.answer(asked, replies);
                 }
                 Ok(())
             }
             Phase::Last => Ok(()),
+        }
+    }
+
+    fn answer(&mut self, asked: Asked, replies: &mut Replies) {
+        self.output = Some(Output::once(replies.http(asked.size)));
+        if asked.closes {
+            self.phase = Phase::Last;
         }
     }
 }
@@ -332,15 +357,39 @@ impl Replies {
     }
 }
 
-/// The size in `GET /SIZE HTTP/1.1`; at most 16 MiB.
-fn asked_size(head: &str) -> Option<usize> {
-    let size: usize = head
-        .strip_prefix("GET /")?
-        .split_once(' ')?
-        .0
-        .parse()
-        .ok()?;
-    (size <= 1 << 24).then_some(size)
+/// What an HTTP request asks for.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// Bytes of the reply's body; at most 16 MiB.
+    size: usize,
+    /// Bytes of its own body.
+    body: u64,
+    /// No other request follows.
+    closes: bool,
+}
+
+impl Asked {
+    /// Reads a head such as `GET /any/SIZE HTTP/1.1` and its fields; `None` when it is not such a one.
+    fn read(head: &str) -> Option<Self> {
+        let mut lines = head.split("\r\n");
+        let target = lines.next()?.split(' ').nth(1)?;
+        let mut asked = Self {
+            size: target.rsplit('/').next()?.parse().ok()?,
+            body: 0,
+            closes: false,
+        };
+        for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+            let value = value.trim();
+            if name.eq_ignore_ascii_case("content-length") {
+                asked.body = value.parse().ok()?;
+            } else if name.eq_ignore_ascii_case("transfer-encoding") {
+                return None;
+            } else if name.eq_ignore_ascii_case("connection") {
+                asked.closes = value.eq_ignore_ascii_case("close");
+            }
+        }
+        (asked.size <= 1 << 24).then_some(asked)
+    }
 }
 
 fn unfit(what: &str) -> io::Error {

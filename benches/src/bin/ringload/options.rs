@@ -106,9 +106,24 @@ pub(crate) struct Shape {
     /// Bytes of a reply
     #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
     pub(crate) reply: u64,
-    /// Ask by HTTP/1.1 GET for a body of that many bytes
+    /// Ask by HTTP/1.1 for a body of that many bytes: GET, or POST where there is a body to send
     #[arg(long, conflicts_with = "request")]
     pub(crate) http: bool,
+    /// Bytes of the body of an HTTP request
+    #[arg(long, value_name = "BYTES", requires = "http", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub(crate) body: Option<u64>,
+    /// What the path of an HTTP request begins with; the size follows
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "http",
+        default_value = "/",
+        value_parser = path
+    )]
+    pub(crate) under: String,
+    /// A further field of an HTTP request, such as `accept: */*`; can be repeated
+    #[arg(long, value_name = "NAME: VALUE", requires = "http", value_parser = field)]
+    pub(crate) field: Vec<String>,
 }
 
 /// Idle connections.
@@ -161,6 +176,23 @@ fn cipher(text: &str) -> Result<SupportedCipherSuite, String> {
 
 fn server_name(text: &str) -> Result<ServerName<'static>, String> {
     ServerName::try_from(text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn path(text: &str) -> Result<String, String> {
+    let fits = text.starts_with('/')
+        && text.ends_with('/')
+        && text.bytes().all(|byte| byte.is_ascii_graphic());
+    match fits {
+        true => Ok(text.to_owned()),
+        false => Err("it begins and ends with a slash".to_owned()),
+    }
+}
+
+fn field(text: &str) -> Result<String, String> {
+    match text.contains(':') && !text.contains(['\r', '\n']) {
+        true => Ok(text.to_owned()),
+        false => Err("it is a name, a colon and a value".to_owned()),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

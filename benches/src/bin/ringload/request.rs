@@ -31,9 +31,8 @@ impl Request {
     /// The request of that shape, to that server.
     pub(crate) fn new(shape: &Shape, server: SocketAddr) -> Self {
         if shape.http {
-            let head = format!("GET /{} HTTP/1.1\r\nHost: {server}\r\n\r\n", shape.reply);
             return Self {
-                bytes: head.into_bytes(),
+                bytes: http(shape, server),
                 answer: Answer::Http,
             };
         }
@@ -65,4 +64,24 @@ impl Request {
             Answer::Hello => Reply::Hello,
         }
     }
+}
+
+/// A request of HTTP/1.1 with all that is asked for.
+fn http(shape: &Shape, server: SocketAddr) -> Vec<u8> {
+    let method = match shape.body {
+        Some(_) => "POST",
+        None => "GET",
+    };
+    let (under, size) = (&shape.under, shape.reply);
+    let mut head = format!("{method} {under}{size} HTTP/1.1\r\nHost: {server}\r\n");
+    for field in &shape.field {
+        head += &format!("{field}\r\n");
+    }
+    let body = shape.body.unwrap_or(0);
+    if body > 0 {
+        head += &format!("Content-Length: {body}\r\n");
+    }
+    let mut bytes = (head + "\r\n").into_bytes();
+    bytes.resize(bytes.len() + body as usize, b'x');
+    bytes
 }
