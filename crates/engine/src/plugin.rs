@@ -3,6 +3,7 @@
 //! socket of its own and never learns how bytes move.
 
 use std::any::{Any, TypeId};
+use std::cell::OnceCell;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -63,6 +64,8 @@ struct Inner {
     local: Rc<Local>,
     session: Session,
     client: Link,
+    /// Where the client has connected to; asked once.
+    port: OnceCell<Option<u16>>,
 }
 
 impl Guest {
@@ -71,6 +74,7 @@ impl Guest {
             local,
             session,
             client: Link::new(client),
+            port: OnceCell::new(),
         }))
     }
 
@@ -109,15 +113,17 @@ impl Guest {
 
     /// The port that the client has connected to; `None` on a unix socket.
     pub fn port(&self) -> Option<u16> {
-        let carried = self.said().and_then(|said| said.carried);
-        match carried {
-            Some(Addresses::Ip { destination, .. }) => Some(destination.port()),
-            Some(Addresses::Unix) => None,
-            None => {
-                let local = self.0.client.wire.stream.local().ok()?;
-                local.as_socket().map(|address| address.port())
-            }
-        }
+        *self
+            .0
+            .port
+            .get_or_init(|| match self.said().and_then(|said| said.carried) {
+                Some(Addresses::Ip { destination, .. }) => Some(destination.port()),
+                Some(Addresses::Unix) => None,
+                None => {
+                    let local = self.0.client.wire.stream.local().ok()?;
+                    local.as_socket().map(|address| address.port())
+                }
+            })
     }
 
     fn said(&self) -> Option<&Said> {

@@ -129,7 +129,8 @@ pub struct Field<'a> {
 /// The fields of one head.
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
-    text: Vec<u8>,
+    names: String,
+    values: Vec<u8>,
     list: Vec<Entry>,
 }
 
@@ -138,18 +139,19 @@ struct Entry {
     known: Known,
     removed: bool,
     name_len: u16,
-    start: u32,
+    name: u32,
+    value: u32,
     value_len: u32,
 }
 
 impl Entry {
     fn name(self) -> Range<usize> {
-        let start = self.start as usize;
+        let start = self.name as usize;
         start..start + usize::from(self.name_len)
     }
 
     fn value(self) -> Range<usize> {
-        let start = self.name().end;
+        let start = self.value as usize;
         start..start + self.value_len as usize
     }
 }
@@ -160,13 +162,15 @@ impl Fields {
 
     /// Forgets all and keeps the room.
     pub fn clear(&mut self) {
-        self.text.clear();
+        self.names.clear();
+        self.values.clear();
         self.list.clear();
     }
 
     /// Bytes that are kept for it.
     pub fn room(&self) -> usize {
-        self.text.capacity() + self.list.capacity() * size_of::<Entry>()
+        let list = self.list.capacity() * size_of::<Entry>();
+        self.names.capacity() + self.values.capacity() + list
     }
 
     /// Adds a field behind the others. The name is ASCII.
@@ -176,19 +180,18 @@ impl Fields {
 
     /// Adds a field behind the others, whose value is what `write` appends. The name is ASCII.
     pub fn push_written(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.text.len();
-        let name = &name.as_bytes()[..name.len().min(Self::NAME_BYTES_MAX)];
-        self.text
-            .extend(name.iter().map(|byte| byte.to_ascii_lowercase()));
-        let known = Known::of(&self.text[start..]);
-        let value = self.text.len();
-        write(&mut self.text);
+        let (start, value) = (self.names.len(), self.values.len());
+        let name = &name[..name.floor_char_boundary(Self::NAME_BYTES_MAX)];
+        self.names.push_str(name);
+        self.names[start..].make_ascii_lowercase();
+        write(&mut self.values);
         self.list.push(Entry {
-            known,
+            known: Known::of(&self.names.as_bytes()[start..]),
             removed: false,
             name_len: name.len() as u16,
-            start: start as u32,
-            value_len: self.text.len().saturating_sub(value) as u32,
+            name: start as u32,
+            value: value as u32,
+            value_len: self.values.len().saturating_sub(value) as u32,
         });
     }
 
@@ -200,9 +203,9 @@ impl Fields {
 
     /// Removes all fields of that name, which is in lower case.
     pub fn remove(&mut self, name: &str) {
-        let text = &self.text;
+        let names = &self.names;
         for entry in &mut self.list {
-            if &text[entry.name()] == name.as_bytes() {
+            if &names[entry.name()] == name {
                 entry.removed = true;
             }
         }
@@ -211,21 +214,21 @@ impl Fields {
     /// Removes all fields for which `unwanted` holds.
     pub fn remove_if(&mut self, mut unwanted: impl FnMut(Field<'_>) -> bool) {
         for entry in &mut self.list {
-            entry.removed = entry.removed || unwanted(field(&self.text, *entry));
+            entry.removed = entry.removed || unwanted(field(&self.names, &self.values, *entry));
         }
     }
 
     /// All of them, in their order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> + Clone {
         let kept = self.list.iter().filter(|entry| !entry.removed);
-        kept.map(|entry| field(&self.text, *entry))
+        kept.map(|entry| field(&self.names, &self.values, *entry))
     }
 
     /// The values of a known field, in their order.
     pub fn all(&self, known: Known) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
         let wanted = move |entry: &&Entry| entry.known == known && !entry.removed;
         let kept = self.list.iter().filter(wanted);
-        kept.map(|entry| &self.text[entry.value()])
+        kept.map(|entry| &self.values[entry.value()])
     }
 
     /// The first value of a known field.
@@ -270,11 +273,11 @@ pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn field(text: &[u8], entry: Entry) -> Field<'_> {
+fn field<'a>(names: &'a str, values: &'a [u8], entry: Entry) -> Field<'a> {
     Field {
         known: entry.known,
-        name: std::str::from_utf8(&text[entry.name()]).unwrap_or_default(),
-        value: &text[entry.value()],
+        name: &names[entry.name()],
+        value: &values[entry.value()],
     }
 }
 
