@@ -1,6 +1,6 @@
 //! HTTP as a plugin of the engine: one strict door that authenticates, authorizes, limits, routes and logs. It has no
 //! socket of its own: the engine hands it clients and dials servers for it. Each stage of a request has a file, and their
-//! order is in [`answer`] alone.
+//! order is in `answer` alone.
 
 pub mod aim;
 mod answerer;

@@ -243,7 +243,7 @@ async fn a_file_that_changes_counts_and_a_bad_one_does_not() {
     let path = directory.path("tokens");
     fs::write(&path, tokens::line("anna", b"one", &[])).unwrap();
     let auth = by_tokens(path.clone());
-    let plan = asking(&[auth.clone()]);
+    let plan = asking(std::slice::from_ref(&auth));
     let credentials = Credentials::read(&plan).unwrap();
     let guard = credentials.guard(&auth);
     let facts = Rc::new(RefCell::new(facts(&plan, 1, 1)));
@@ -407,7 +407,7 @@ async fn fetched_keys_are_used_until_they_are_too_old() {
             }),
             ..auth
         };
-        let plan = asking(&[auth.clone()]);
+        let plan = asking(std::slice::from_ref(&auth));
         let credentials = Credentials::read(&plan).unwrap();
         let guard = credentials.guard(&auth);
         let facts = Rc::new(RefCell::new(facts(&plan, 1, 1)));
@@ -469,7 +469,7 @@ fn issued_credentials_are_found_again_and_names_are_taken_once() {
         users_file: Some(users.clone()),
         ..by_tokens(path.clone())
     };
-    let guard = Credentials::read(&asking(&[auth.clone()]))
+    let guard = Credentials::read(&asking(std::slice::from_ref(&auth)))
         .unwrap()
         .guard(&auth);
     assert_eq!(
