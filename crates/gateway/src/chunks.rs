@@ -16,7 +16,7 @@ const TRAILERS_MAX: usize = 64;
 
 /// How far a body has been read.
 #[derive(Debug, Default)]
-pub(crate) struct Chunks {
+pub struct Chunks {
     state: State,
     /// Bytes of the trailer section that is not complete.
     gathered: Vec<u8>,
@@ -43,7 +43,7 @@ impl Default for State {
 
 /// What stands next in the bytes of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     /// After `skip` bytes of framing come `data` bytes of the body.
     Data {
         /// To be passed over.
@@ -62,7 +62,7 @@ pub(crate) enum Step {
 
 /// The body is not coded as it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Broken(pub(crate) &'static str);
+pub struct Broken(pub(crate) &'static str);
 
 impl Chunks {
     /// Whether the end has been read.
@@ -74,7 +74,7 @@ impl Chunks {
     ///
     /// # Errors
     /// When they break the coding.
-    pub(crate) fn step(&mut self, bytes: &[u8]) -> Result<Step, Broken> {
+    pub fn step(&mut self, bytes: &[u8]) -> Result<Step, Broken> {
         for (at, byte) in bytes.iter().copied().enumerate() {
             self.state = match self.state {
                 State::Data { left } => {
@@ -104,7 +104,7 @@ impl Chunks {
     }
 
     /// Notes that so many of the bytes of data were taken.
-    pub(crate) fn took(&mut self, bytes: usize) {
+    pub fn took(&mut self, bytes: usize) {
         if let State::Data { left } = self.state {
             self.state = match left.saturating_sub(bytes as u64) {
                 0 => State::DataEnd,

@@ -6,7 +6,7 @@ pub mod aim;
 mod answerer;
 mod asked;
 pub mod auth;
-mod chunks;
+pub mod chunks;
 pub mod counters;
 mod exchange;
 pub mod fields;
