@@ -3,7 +3,8 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use ringgate_engine::plugin::{ClosedBy, Guest, Race, Reason, Served, now, race};
 
@@ -31,93 +32,91 @@ const LINGER_PATIENCE: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(gateway: Arc<Gateway>, shelf: Rc<Shelf>, guest: Guest) -> Served {
+pub(crate) fn serve(
+    gateway: Arc<Gateway>,
+    shelf: Rc<Shelf>,
+    guest: Guest,
+) -> impl Future<Output = Served> {
     let mut intake = Intake::of(guest.heard());
-    let mut served = 0;
-    loop {
-        let begins = match served {
-            0 => guest.accepted() + guest.listener().timeouts.header,
-            _ => now() + guest.listener().timeouts.idle,
-        };
-        if intake.is_empty()
-            && let Err(ended) = begin(&guest, &mut intake, begins, served).await
-        {
-            return ended;
-        }
-        if served == 0
-            && PREFACE.starts_with(&intake.bytes()[..intake.bytes().len().min(PREFACE.len())])
-        {
-            match speaks_http2(&guest, &mut intake).await {
-                Ok(true) => {
-                    return Box::pin(http2::serve(gateway, shelf, guest, intake.take())).await;
-                }
-                Ok(false) => {}
-                Err(ended) => return ended,
+    // An `async fn` would hold its arguments twice.
+    async move {
+        for served in 1.. {
+            if intake.is_empty()
+                && let Err(ended) = begin(&guest, &mut intake, served).await
+            {
+                return ended;
             }
-        }
-        served += 1;
-        // Boxed, it takes no room in a connection that waits.
-        let next = Box::pin(one(&gateway.rules, &shelf, &guest, &mut intake, served)).await;
-        match next {
-            After::Next => {}
-            After::Last => {
-                return Served {
-                    by: ClosedBy::Ringgate,
-                    reason: Reason::Done,
-                    is_logged: true,
-                };
+            if served == 1
+                && may_be_http2(intake.bytes())
+                && speaks_http2(&guest, &mut intake).await
+            {
+                return Box::pin(http2::serve(gateway, shelf, guest, intake.take())).await;
             }
-            After::Over { by, reason } => {
-                return Served {
-                    by,
-                    reason,
-                    is_logged: true,
-                };
-            }
+            // Boxed, it takes no room in a connection that waits.
+            let after = Box::pin(one(&gateway.rules, &shelf, &guest, &mut intake, served)).await;
+            let (by, reason) = match after {
+                After::Next => continue,
+                After::Last => (ClosedBy::Ringgate, Reason::Done),
+                After::Over { by, reason } => (by, reason),
+            };
+            return Served {
+                by,
+                reason,
+                is_logged: true,
+            };
         }
+        unreachable!("requests are counted to the end of their connection")
     }
 }
 
 /// Waits for the first byte of a request.
-async fn begin(
-    guest: &Guest,
-    intake: &mut Intake,
-    deadline: Instant,
-    served: u32,
-) -> Result<(), Served> {
+async fn begin(guest: &Guest, intake: &mut Intake, served: u32) -> Result<(), Served> {
     let link = guest.client();
+    let timeouts = &guest.listener().timeouts;
+    let deadline = match served {
+        1 => guest.accepted() + timeouts.header,
+        _ => now() + timeouts.idle,
+    };
     let first = within(deadline, intake.more(link));
     let (by, reason) = match race(first, guest.drains()).await {
         Race::First(Some(Ok(true))) => return Ok(()),
         Race::First(Some(Ok(false))) => (ClosedBy::Client, Reason::Done),
         Race::First(Some(Err(_))) => (ClosedBy::Client, Reason::ClientReset),
-        Race::First(None) if served == 0 => (ClosedBy::Ringgate, Reason::HeaderTimeout),
+        Race::First(None) if served == 1 => (ClosedBy::Ringgate, Reason::HeaderTimeout),
         Race::First(None) => (ClosedBy::Ringgate, Reason::ClientIdle),
-        Race::Second(()) if !link.has_received() => (ClosedBy::Ringgate, Reason::Done),
-        Race::Second(()) => match within(deadline, intake.more(link)).await {
-            Some(Ok(true)) => return Ok(()),
-            _ => (ClosedBy::Client, Reason::Done),
-        },
+        Race::Second(()) => {
+            // A request that has come already is served.
+            let mut nobody = Context::from_waker(Waker::noop());
+            match intake.poll_more(link, &mut nobody) {
+                Poll::Ready(Ok(true)) => return Ok(()),
+                _ => (ClosedBy::Ringgate, Reason::Done),
+            }
+        }
     };
     // Nobody is in the middle of anything: the end may look like one.
     let _ = link.finish().await;
     Err(Served {
         by,
         reason,
-        is_logged: served > 0 || reason == Reason::Done,
+        is_logged: served > 1 || reason == Reason::Done,
     })
 }
 
+/// Whether these may be the first bytes of a client that speaks HTTP/2.
+fn may_be_http2(bytes: &[u8]) -> bool {
+    PREFACE.starts_with(&bytes[..bytes.len().min(PREFACE.len())])
+}
+
 /// Whether the client speaks HTTP/2 from its first bytes on.
-async fn speaks_http2(guest: &Guest, intake: &mut Intake) -> Result<bool, Served> {
+async fn speaks_http2(guest: &Guest, intake: &mut Intake) -> bool {
     let deadline = guest.accepted() + guest.listener().timeouts.header;
-    while intake.bytes().len() < PREFACE.len() && PREFACE.starts_with(intake.bytes()) {
+    while intake.bytes().len() < PREFACE.len() && may_be_http2(intake.bytes()) {
         match within(deadline, intake.more(guest.client())).await {
             Some(Ok(true)) => {}
-            _ => return Ok(false),
+            _ => return false,
         }
     }
-    Ok(intake.bytes().starts_with(PREFACE))
+    intake.bytes().starts_with(PREFACE)
 }
 
 /// What follows a request on its connection.

@@ -2,7 +2,6 @@
 //! also when its connection is cut, or its client takes it back. It decides nothing.
 
 use std::cell::{Cell, RefCell};
-use std::fmt::Display;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -176,9 +175,6 @@ impl Record {
     }
 
     fn log(&self, took: Duration, (by, reason): (ClosedBy, Reason)) {
-        let client: &dyn Display = &self.guest.shown();
-        let known = self.client.get();
-        let client = known.as_ref().map_or(client, |known| known);
         self.guest.log(|line| {
             line.field("time", Value::Now);
             line.field("listener", Value::Text(&self.guest.listener().name));
@@ -191,7 +187,10 @@ impl Record {
                     line.field("server", Value::Text(&server.name));
                 }
             }
-            line.field("client", Value::Shown(client));
+            match &self.client.get() {
+                Some(client) => line.field("client", Value::Shown(client)),
+                None => line.field("client", Value::Text(self.guest.shown())),
+            }
             if let Some(name) = self.guest.server_name() {
                 line.field("sni", Value::Text(name));
             }
