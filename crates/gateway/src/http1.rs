@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringgate_engine::plugin::{ClosedBy, Guest, Race, Reason, Served, now, race};
 
@@ -24,6 +24,9 @@ use crate::{Ask, Gateway, Then, attend, http2, respond};
 
 /// The first bytes of a client that speaks HTTP/2 without having asked (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long a new connection may wait for its first request once no more are accepted.
+const FRESH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a client may take to end its side after the last answer.
 const LINGER_PATIENCE: Duration = Duration::from_secs(2);
@@ -56,7 +59,7 @@ pub(crate) fn serve(
             let after = Box::pin(one(&gateway.rules, &shelf, &guest, &mut intake, served)).await;
             let (by, reason) = match after {
                 After::Next => continue,
-                After::Last => (ClosedBy::Ringgate, Reason::Done),
+                After::Last(reason) => (ClosedBy::Ringgate, reason),
                 After::Over { by, reason } => (by, reason),
             };
             return Served {
@@ -84,6 +87,13 @@ async fn begin(guest: &Guest, intake: &mut Intake, served: u32) -> Result<(), Se
         Race::First(Some(Err(_))) => (ClosedBy::Client, Reason::ClientReset),
         Race::First(None) if served == 1 => (ClosedBy::Ringgate, Reason::HeaderTimeout),
         Race::First(None) => (ClosedBy::Ringgate, Reason::ClientIdle),
+        // The first request may be on its way: nobody repeats one on a connection that was accepted.
+        Race::Second(()) if served == 1 => {
+            match within(deadline.min(now() + FRESH_PATIENCE), intake.more(link)).await {
+                Some(Ok(true)) => return Ok(()),
+                _ => (ClosedBy::Ringgate, Reason::Done),
+            }
+        }
         Race::Second(()) => {
             // A request that has come already is served.
             let mut nobody = Context::from_waker(Waker::noop());
@@ -94,7 +104,7 @@ async fn begin(guest: &Guest, intake: &mut Intake, served: u32) -> Result<(), Se
         }
     };
     // Nobody is in the middle of anything: the end may look like one.
-    let _ = link.finish().await;
+    within(now() + LINGER_PATIENCE, link.finish()).await;
     Err(Served {
         by,
         reason,
@@ -123,8 +133,8 @@ async fn speaks_http2(guest: &Guest, intake: &mut Intake) -> bool {
 enum After {
     /// The next one.
     Next,
-    /// Nothing: the answer has said so.
-    Last,
+    /// Nothing: the answer has said so, for that reason.
+    Last(Reason),
     Over {
         by: ClosedBy,
         reason: Reason,
@@ -155,7 +165,7 @@ async fn one(
     drop(record);
     shelf.give_back(out);
     shelf.give_back_heads(heads);
-    if let After::Last = after {
+    if let After::Last(_) = after {
         linger(guest, intake).await;
     }
     after
@@ -163,7 +173,12 @@ async fn one(
 
 async fn serve_ask(mut ask: Ask<'_>, intake: &mut Intake, served: u32, out: &mut Vec<u8>) -> After {
     let (guest, link) = (ask.guest, ask.guest.client());
-    let read = head(ask.rules, guest, intake, ask.request).await;
+    let timeout = guest.listener().timeouts.header;
+    let deadline = match served {
+        1 => guest.accepted() + timeout,
+        _ => now() + timeout,
+    };
+    let read = head(ask.rules, guest, intake, ask.request, deadline).await;
     let refusal = match read {
         Ok(()) => None,
         Err(Unread::Refused(refusal)) => Some(refusal),
@@ -196,7 +211,8 @@ async fn serve_ask(mut ask: Ask<'_>, intake: &mut Intake, served: u32, out: &mut
         }
         Then::Switched(conn) => switch(&ask, intake, *conn).await,
         Then::GoOn if !reply.closes() && respond::drain(&mut incoming).await => After::Next,
-        Then::GoOn => After::Last,
+        Then::GoOn => After::Last(Reason::Done),
+        Then::End(reason) => After::Last(reason),
     }
 }
 
@@ -221,6 +237,7 @@ async fn head(
     guest: &Guest,
     intake: &mut Intake,
     request: &mut RequestHead,
+    deadline: Instant,
 ) -> Result<(), Unread> {
     let limits = HeadLimits {
         bytes: rules.limits.header_bytes as usize,
@@ -233,7 +250,6 @@ async fn head(
             "the head of the request is too large",
         ))
     };
-    let deadline = now() + guest.listener().timeouts.header;
     let mut search = Search::default();
     request.method.clear();
     request.version = Version::V1_1;
@@ -297,7 +313,10 @@ async fn switch(ask: &Ask<'_>, intake: &mut Intake, mut conn: Conn) -> After {
 /// the answer back from it.
 async fn linger(guest: &Guest, intake: &mut Intake) {
     let link = guest.client();
-    if link.finish().await.is_err() {
+    if !matches!(
+        within(now() + LINGER_PATIENCE, link.finish()).await,
+        Some(Ok(()))
+    ) {
         return;
     }
     intake.consume(intake.bytes().len());

@@ -115,6 +115,8 @@ pub(crate) struct Ask<'a> {
 pub(crate) enum Then {
     /// The next request, if the connection is one that goes on.
     GoOn,
+    /// Nothing: the answer has said so, for that reason.
+    End(Reason),
     /// Nothing: it cannot go on.
     Over {
         /// Who ended it.

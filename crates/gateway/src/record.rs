@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringgate_engine::plugin::{ClosedBy, Guest, Pool, Reason, Server, Value, now};
+use ringgate_engine::plugin::{ClosedBy, Guest, Pool, Reason, Server, Sleep, Value, now};
 
 use crate::counters::HttpCounters;
 
@@ -160,6 +160,18 @@ impl Record {
     /// Bytes of the request's body so far.
     pub(crate) fn bytes_in(&self) -> u64 {
         self.bytes_in.get()
+    }
+
+    /// Waits until an answer has begun and nothing more of it has gone out for so long: whoever has ended its side by then
+    /// is taken for gone.
+    pub(crate) async fn goes_quiet(&self, patience: Duration) {
+        loop {
+            let before = (self.status.get(), self.bytes_out.get());
+            Sleep::until(now() + patience).wait().await;
+            if before.0 != 0 && before == (self.status.get(), self.bytes_out.get()) {
+                return;
+            }
+        }
     }
 
     /// Notes the end. The first one counts.
