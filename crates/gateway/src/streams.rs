@@ -242,9 +242,10 @@ impl Carrier {
             .enable_push(false)
             .handshake::<_, Bytes>(io);
         let greeted = within(now() + GREETING_PATIENCE, handshake).await;
-        let (sender, connection) = greeted
+        let (sender, mut connection) = greeted
             .ok_or(Reason::ResponseTimeout)?
             .map_err(|_| Reason::BadResponse)?;
+        let pings = connection.ping_pong();
         let carrier = Rc::new(Self {
             server,
             tls: tls_of(pool),
@@ -260,7 +261,18 @@ impl Carrier {
             kept.is_over.say(());
             drop(upstream);
         });
-        Ok(carrier)
+        // Behind the answer to a ping it is known how many streams the server allows, and that it speaks HTTP/2.
+        let known = async {
+            match pings {
+                Some(mut pings) => pings.ping(h2::Ping::opaque()).await.is_ok(),
+                None => false,
+            }
+        };
+        match within(now() + GREETING_PATIENCE, known).await {
+            Some(true) => Ok(carrier),
+            Some(false) => Err(Reason::BadResponse),
+            None => Err(Reason::ResponseTimeout),
+        }
     }
 
     /// Waits until it has carried nothing for long, or takes no more and carries nothing.
