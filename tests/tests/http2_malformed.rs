@@ -467,12 +467,6 @@ fn smuggled() -> Vec<Smuggled> {
             vec![("x-a", "b")],
         ),
         with_body(
-            "a pseudo-header field in trailers",
-            &[],
-            b"12345",
-            vec![(":path", "/x")],
-        ),
-        with_body(
             "transfer-encoding in trailers",
             &[],
             b"12345",

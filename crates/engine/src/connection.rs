@@ -73,25 +73,31 @@ pub(crate) fn start(
 }
 
 /// Leaves a connection to a plugin until its end, or until the worker's word.
-async fn serve(local: Rc<Local>, session: Session, client: Wire, plugin: Arc<dyn Plugin>) {
+fn serve(
+    local: Rc<Local>,
+    session: Session,
+    client: Wire,
+    plugin: Arc<dyn Plugin>,
+) -> impl Future<Output = ()> {
     let guest = Guest::new(local.clone(), session, client);
-    let served = match race(plugin.serve(guest.clone()), local.cut.heard()).await {
-        Race::First(served) => Some(served),
-        Race::Second(_) => None,
-    };
-    let ending = guest.ending(served);
-    let is_orderly = ending.reason == Reason::Done || served.is_some_and(|served| served.is_logged);
-    if !is_orderly {
-        guest.client().reset_on_close();
+    // An `async fn` would hold its arguments twice.
+    async move {
+        let served = match race(plugin.serve(guest.clone()), local.cut.heard()).await {
+            Race::First(served) => Some(served),
+            Race::Second(_) => None,
+        };
+        let ending = guest.ending(served);
+        let is_logged = served.is_none_or(|served| served.is_logged);
+        if ending.reason != Reason::Done && !(served.is_some() && is_logged) {
+            guest.client().reset_on_close();
+        }
+        let session = guest.session();
+        note_end(&local, session, ending);
+        if let Some(log) = local.log.as_ref().filter(|_| !is_logged) {
+            log.write(session, ending);
+        }
+        local.left();
     }
-    let session = guest.session();
-    note_end(&local, session, ending);
-    if served.is_some_and(|served| !served.is_logged)
-        && let Some(log) = &local.log
-    {
-        log.write(session, ending);
-    }
-    local.left();
 }
 
 /// Connects to a server.

@@ -18,8 +18,9 @@ use crate::session::{Ending, Session};
 use crate::signal::Signal;
 use crate::snapshot::Shared;
 
-/// A batch is handed over when it has this many bytes, or when [`AGE_MAX`] has passed.
-const BATCH_BYTES: usize = 16 * 1024;
+/// A batch is handed over when it has this many bytes, or when [`AGE_MAX`] has passed. To hand one over wakes a thread,
+/// which costs as much as some dozen lines.
+const BATCH_BYTES: usize = 64 * 1024;
 
 /// How long a line may wait in a worker.
 const AGE_MAX: Duration = Duration::from_millis(50);

@@ -66,6 +66,8 @@ struct Inner {
     client: Link,
     /// Where the client has connected to; asked once.
     port: OnceCell<Option<u16>>,
+    /// The client as the log shows it; written once, when a line is.
+    shown: OnceCell<Box<str>>,
 }
 
 impl Guest {
@@ -75,6 +77,7 @@ impl Guest {
             session,
             client: Link::new(client),
             port: OnceCell::new(),
+            shown: OnceCell::new(),
         }))
     }
 
@@ -106,9 +109,10 @@ impl Guest {
         self.0.session.client == Some(Client::Unix)
     }
 
-    /// The client as the log shows it.
-    pub fn shown(&self) -> impl fmt::Display + use<> {
-        self.0.session.client.unwrap_or(Client::Gone)
+    /// The client as the log shows it: no character of it needs an escape.
+    pub fn shown(&self) -> &str {
+        let client = self.0.session.client.unwrap_or(Client::Gone);
+        self.0.shown.get_or_init(|| client.to_string().into())
     }
 
     /// The port that the client has connected to; `None` on a unix socket.

@@ -133,6 +133,8 @@ impl<'a> Answerer<'a> {
     /// The body behind the final head.
     pub(crate) fn body(&mut self, framing: Framing) -> Incoming<'_> {
         match (&mut self.source, self.body.take()) {
+            // What comes all the same is nobody's: the crate resets a stream that is let go.
+            (Source::Two(_), _) if framing == Framing::None => Incoming::Nothing,
             (Source::One { link, intake }, _) => Incoming::One(Framed::new(link, intake, framing)),
             (Source::Two(_), Some(body)) => Incoming::Two(StreamBody::new(body)),
             (Source::Two(_), None) => Incoming::Nothing,
@@ -151,7 +153,7 @@ fn silence(error: &h2::Error) -> Silence {
             && error.reason() == Some(h2::Reason::NO_ERROR));
     match error.is_io() {
         _ if is_refused => Silence::Refused,
-        true => Silence::Broken(Reason::ServerReset),
+        true => Silence::Closed,
         false => Silence::Broken(Reason::BadResponse),
     }
 }

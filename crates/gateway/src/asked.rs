@@ -96,6 +96,8 @@ impl<'a> Asked<'a> {
                 ));
             }
         }
+        let expects_continue = expects_continue(version, framing, fields)?;
+        told.expects_continue = expects_continue;
         Ok(Self {
             version,
             method,
@@ -106,7 +108,7 @@ impl<'a> Asked<'a> {
             scheme,
             client,
             options,
-            expects_continue: expects_continue(version, framing, fields)?,
+            expects_continue,
             request_id,
         })
     }

@@ -26,13 +26,22 @@ pub struct Chunks {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Size { size: u64, digits: u8 },
-    SizeEnd { size: u64 },
-    Data { left: u64 },
+    Size {
+        size: u64,
+        digits: u8,
+    },
+    SizeEnd {
+        size: u64,
+    },
+    Data {
+        left: u64,
+    },
     DataEnd,
     DataEndLf,
     Trailers,
     Done,
+    /// Nothing behind a mistake is believed, whoever asks again.
+    Broken(Broken),
 }
 
 impl Default for State {
@@ -75,6 +84,14 @@ impl Chunks {
     /// # Errors
     /// When they break the coding.
     pub fn step(&mut self, bytes: &[u8]) -> Result<Step, Broken> {
+        let step = self.read(bytes);
+        if let Err(broken) = step {
+            self.state = State::Broken(broken);
+        }
+        step
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Result<Step, Broken> {
         for (at, byte) in bytes.iter().copied().enumerate() {
             self.state = match self.state {
                 State::Data { left } => {
@@ -83,6 +100,7 @@ impl Chunks {
                     return Ok(Step::Data { skip: at, data });
                 }
                 State::Done => return Ok(Step::End { skip: at }),
+                State::Broken(broken) => return Err(broken),
                 State::Size { size, digits } => size_digit(size, digits, byte)?,
                 State::SizeEnd { size } => match (byte, size) {
                     (b'\n', 0) => State::Trailers,
@@ -97,10 +115,11 @@ impl Chunks {
                 State::Trailers => self.trailer_byte(byte)?,
             };
         }
-        Ok(match self.state {
-            State::Done => Step::End { skip: bytes.len() },
-            _ => Step::More,
-        })
+        match self.state {
+            State::Done => Ok(Step::End { skip: bytes.len() }),
+            State::Broken(broken) => Err(broken),
+            _ => Ok(Step::More),
+        }
     }
 
     /// Notes that so many of the bytes of data were taken.
@@ -244,5 +263,15 @@ mod tests {
             assert!(read(bytes, 1).is_err(), "{shown:?}");
             assert!(read(bytes, bytes.len()).is_err(), "{shown:?}");
         }
+    }
+
+    #[test]
+    fn nothing_behind_a_mistake_is_read_again() {
+        let mut chunks = Chunks::default();
+        assert!(chunks.step(b"5;a\r\nhello\r\n0\r\n\r\n").is_err());
+        for again in [&b"\nhello\r\n0\r\n\r\n"[..], b"0\r\n\r\n", b""] {
+            assert!(chunks.step(again).is_err());
+        }
+        assert!(!chunks.is_done());
     }
 }

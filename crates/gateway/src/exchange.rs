@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,10 +14,10 @@ use ringgate_engine::plugin::{ClosedBy, Guest, Reason, Sleep, now};
 use crate::answerer::{Answerer, Silence};
 use crate::fields::{Fields, Known};
 use crate::head::{Framing, ResponseHead, Version};
-use crate::incoming::{Cut, Incoming};
+use crate::incoming::{Cut, Gone, Incoming};
 use crate::outgoing::Outgoing;
 use crate::patience::within;
-use crate::pump::{Flow, Stop, pump};
+use crate::pump::{Flow, STALL, Stop, pump};
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::reply::{Head, Reply};
@@ -78,8 +79,10 @@ pub(crate) enum Ended {
 /// Why there is no answer.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// The connection was stale, or the server refused to begin: it has not seen the request.
+    /// The connection has ended without a word: it may have been stale.
     Unseen,
+    /// The server has refused to begin: it has not looked at the request.
+    Unbegun,
     /// The server's status asks for another server.
     Status,
     /// The server failed.
@@ -138,23 +141,23 @@ pub(crate) async fn exchange(
             101 => return Ended::Unanswered(Trouble::Server(Reason::BadResponse)),
             100 => {
                 let tells = waits.end();
-                if tells && reply.inform(100, &Fields::default()).await.is_err() {
+                if tells && !told(reply.inform(100, &Fields::default())).await {
                     return Ended::Unanswered(Trouble::Gone(Reason::ClientReset));
                 }
             }
             status @ 102..200 => {
                 head.fields.remove_if(|field| field.known != Known::Other);
-                if reply.inform(status, &head.fields).await.is_err() {
+                if !told(reply.inform(status, &head.fields)).await {
                     return Ended::Unanswered(Trouble::Gone(Reason::ClientReset));
                 }
             }
             _ => break,
         }
     }
-    terms.record.note_first_byte();
     if (terms.retried)(head.status) {
         return Ended::Unanswered(Trouble::Status);
     }
+    terms.record.note_first_byte();
     hurries.set(false);
     let server_keeps = keeps(head);
     (terms.prepare)(head);
@@ -194,11 +197,8 @@ pub(crate) async fn exchange(
         };
         let mut passing = pin!(pump(&mut body, &mut down, &flow));
         poll_fn(|context| {
-            if let Poll::Ready(Trouble::Gone(reason)) = up.poll(sending.as_mut(), context) {
-                return Poll::Ready(Err(Ended::Broken {
-                    by: ClosedBy::Client,
-                    reason,
-                }));
+            if let Poll::Ready(trouble) = up.poll(sending.as_mut(), context) {
+                return Poll::Ready(Err(trouble.breaks()));
             }
             passing.as_mut().poll(context).map_err(broken)
         })
@@ -210,6 +210,11 @@ pub(crate) async fn exchange(
     }
     let server_is_clean = server_keeps && body.is_done() && up.is_well();
     Ended::Answered { server_is_clean }
+}
+
+/// Whether a few words were taken in time.
+async fn told(telling: impl Future<Output = io::Result<()>>) -> bool {
+    matches!(within(now() + STALL, telling).await, Some(Ok(())))
 }
 
 /// A client that waits for `100 Continue` before it sends its body.
@@ -251,7 +256,7 @@ async fn send(
     is_sent: &Cell<bool>,
 ) -> Stop {
     if waits.waits() {
-        if to.flush().await.is_err() {
+        if !told(to.flush()).await {
             return Stop::Sink;
         }
         let told = || match waits.waits() {
@@ -281,7 +286,10 @@ async fn send(
         return stop;
     }
     is_sent.set(true);
-    poll_fn(|context| incoming.poll_gone(context)).await;
+    let gone = poll_fn(|context| incoming.poll_gone(context)).await;
+    if gone == Gone::Silent {
+        terms.record.goes_quiet(STALL).await;
+    }
     Stop::Source(Cut::Gone)
 }
 
@@ -333,10 +341,26 @@ impl Upward<'_> {
     }
 }
 
+impl Trouble {
+    /// What it makes of an answer that has begun.
+    fn breaks(self) -> Ended {
+        let reason = match self {
+            Self::Client(refusal) => refusal.reason,
+            Self::Gone(reason) => reason,
+            _ => Reason::BadResponse,
+        };
+        Ended::Broken {
+            by: ClosedBy::Client,
+            reason,
+        }
+    }
+}
+
 /// What it means that there is no answer.
 fn blame(silence: Silence) -> Trouble {
     match silence {
-        Silence::Closed | Silence::Refused => Trouble::Unseen,
+        Silence::Closed => Trouble::Unseen,
+        Silence::Refused => Trouble::Unbegun,
         Silence::Broken(reason) => Trouble::Server(reason),
     }
 }

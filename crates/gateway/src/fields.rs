@@ -57,6 +57,8 @@ pub enum Known {
     XForwardedProto,
     /// `x-original-url`: some servers take it for the target.
     XOriginalUrl,
+    /// `x-http-method-override` and its like: another method than the one that was judged.
+    XMethodOverride,
     /// `x-request-id`.
     XRequestId,
     /// `x-rewrite-url`: some servers take it for the target.
@@ -81,6 +83,9 @@ impl Known {
             (10, b"x-consumer") => Self::XConsumer,
             (12, b"x-request-id") => Self::XRequestId,
             (13, b"x-rewrite-url") => Self::XRewriteUrl,
+            (13, b"x-http-method")
+            | (17, b"x-method-override")
+            | (22, b"x-http-method-override") => Self::XMethodOverride,
             (14, b"x-original-url") => Self::XOriginalUrl,
             (16, b"x-forwarded-host") => Self::XForwardedHost,
             (16, b"x-forwarded-port") => Self::XForwardedPort,

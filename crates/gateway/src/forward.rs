@@ -204,11 +204,12 @@ impl Forward<'_> {
             let refusal = Refusal::bad("the target cannot be told to a server of HTTP/2");
             return Asked::Ended(Forwarded::Refused(refusal));
         };
-        let opened = self.shelf.streams.open(self.guest, pool, id).await;
+        let opened = self.shelf.streams.open(self.guest, pool, id, fresh).await;
         let mut tube = match opened {
             Ok(tube) => tube,
             Err(reason) => return Asked::Failed(reason),
         };
+        let is_used = tube.connect().is_none();
         self.record
             .note_server(pool, pool.server(id), tube.connect());
         let has_body = !incoming.is_done();
@@ -242,7 +243,11 @@ impl Forward<'_> {
         match ended {
             Ended::Answered { .. } => Asked::Ended(Forwarded::Answered),
             // A stream that was refused was not looked at (RFC 9113 §8.7).
-            Ended::Unanswered(Trouble::Unseen) if !fresh && self.is_untouched() => {
+            Ended::Unanswered(Trouble::Unbegun) if !fresh && self.is_untouched() => {
+                self.note_retry(pool);
+                Asked::Stale
+            }
+            Ended::Unanswered(Trouble::Unseen) if is_used && self.may_repeat() => {
                 self.note_retry(pool);
                 Asked::Stale
             }
@@ -259,7 +264,7 @@ impl Forward<'_> {
             idle: timeouts.idle,
             body_max: self.body_max,
             expects_continue: self.request.expects_continue,
-            is_dialogue: self.request.is_dialogue,
+            is_dialogue: self.request.is_dialogue && pool.http2,
             is_plain: false,
             upgrade: self.request.upgrade,
             sent: &|_| {},
@@ -275,6 +280,9 @@ impl Forward<'_> {
         match ended {
             Ended::Unanswered(Trouble::Unseen) => {
                 self.failed(pool, Reason::ServerReset, self.may_repeat())
+            }
+            Ended::Unanswered(Trouble::Unbegun) => {
+                self.failed(pool, Reason::ServerReset, self.is_untouched())
             }
             Ended::Unanswered(Trouble::Status) => Asked::Failed(Reason::BadResponse),
             Ended::Unanswered(Trouble::Server(reason)) => {

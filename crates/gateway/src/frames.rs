@@ -31,7 +31,7 @@ const UPDATES_MAX: u32 = 1000;
 
 /// A client that reads may send one update of a window more for so many bytes that it was sent, and one PING: some probe
 /// how fast they are.
-const BYTES_PER_UPDATE: u64 = 1024;
+const BYTES_PER_UPDATE: u64 = 32;
 const BYTES_PER_PING: u64 = 16 * 1024;
 
 /// CONTINUATION frames behind one HEADERS frame.
@@ -205,7 +205,7 @@ mod tests {
     fn a_client_that_reads_may_say_so() {
         let now = Instant::now();
         let mut frames = Frames::new(now);
-        frames.sent(1 << 30);
+        frames.sent(32 << 20);
         let update = frame(4, WINDOW_UPDATE, 0);
         assert_eq!(
             (0..1 << 20).try_for_each(|_| frames.pass(&update, now)),

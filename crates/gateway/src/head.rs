@@ -59,8 +59,6 @@ pub struct RequestHead {
     pub method: String,
     /// The request target as it was sent.
     pub target: String,
-    /// The scheme that an HTTP/2 client names.
-    pub scheme: Option<String>,
     /// Its fields; the host is among them, also of HTTP/2.
     pub fields: Fields,
     /// Where its body ends.
@@ -73,7 +71,6 @@ impl Default for RequestHead {
             version: Version::V1_1,
             method: String::new(),
             target: String::new(),
-            scheme: None,
             fields: Fields::default(),
             framing: Framing::None,
         }
@@ -163,7 +160,6 @@ pub fn read_request(
     head: &mut RequestHead,
 ) -> Result<(), Refusal> {
     head.fields.clear();
-    head.scheme = None;
     head.method.clear();
     head.target.clear();
     let parsed = with_room(limits.fields, |room| {

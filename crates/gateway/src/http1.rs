@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use ringgate_engine::plugin::{ClosedBy, Guest, Race, Reason, Served, now, race};
@@ -24,6 +25,9 @@ use crate::{Ask, Gateway, Then, attend, http2, respond};
 /// The first bytes of a client that speaks HTTP/2 without having asked (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How long a new connection may wait for its first request once no more are accepted.
+const FRESH_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long a client may take to end its side after the last answer.
 const LINGER_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -31,101 +35,106 @@ const LINGER_PATIENCE: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(gateway: Arc<Gateway>, shelf: Rc<Shelf>, guest: Guest) -> Served {
+pub(crate) fn serve(
+    gateway: Arc<Gateway>,
+    shelf: Rc<Shelf>,
+    guest: Guest,
+) -> impl Future<Output = Served> {
     let mut intake = Intake::of(guest.heard());
-    let mut served = 0;
-    loop {
-        let begins = match served {
-            0 => guest.accepted() + guest.listener().timeouts.header,
-            _ => now() + guest.listener().timeouts.idle,
-        };
-        if intake.is_empty()
-            && let Err(ended) = begin(&guest, &mut intake, begins, served).await
-        {
-            return ended;
-        }
-        if served == 0
-            && PREFACE.starts_with(&intake.bytes()[..intake.bytes().len().min(PREFACE.len())])
-        {
-            match speaks_http2(&guest, &mut intake).await {
-                Ok(true) => {
-                    return Box::pin(http2::serve(gateway, shelf, guest, intake.take())).await;
-                }
-                Ok(false) => {}
-                Err(ended) => return ended,
+    // An `async fn` would hold its arguments twice.
+    async move {
+        for served in 1.. {
+            if intake.is_empty()
+                && let Err(ended) = begin(&guest, &mut intake, served).await
+            {
+                return ended;
             }
-        }
-        served += 1;
-        // Boxed, it takes no room in a connection that waits.
-        let next = Box::pin(one(&gateway.rules, &shelf, &guest, &mut intake, served)).await;
-        match next {
-            After::Next => {}
-            After::Last => {
-                return Served {
-                    by: ClosedBy::Ringgate,
-                    reason: Reason::Done,
-                    is_logged: true,
-                };
+            if served == 1
+                && may_be_http2(intake.bytes())
+                && speaks_http2(&guest, &mut intake).await
+            {
+                return Box::pin(http2::serve(gateway, shelf, guest, intake.take())).await;
             }
-            After::Over { by, reason } => {
-                return Served {
-                    by,
-                    reason,
-                    is_logged: true,
-                };
-            }
+            // Boxed, it takes no room in a connection that waits.
+            let after = Box::pin(one(&gateway.rules, &shelf, &guest, &mut intake, served)).await;
+            let (by, reason) = match after {
+                After::Next => continue,
+                After::Last(reason) => (ClosedBy::Ringgate, reason),
+                After::Over { by, reason } => (by, reason),
+            };
+            return Served {
+                by,
+                reason,
+                is_logged: true,
+            };
         }
+        unreachable!("requests are counted to the end of their connection")
     }
 }
 
 /// Waits for the first byte of a request.
-async fn begin(
-    guest: &Guest,
-    intake: &mut Intake,
-    deadline: Instant,
-    served: u32,
-) -> Result<(), Served> {
+async fn begin(guest: &Guest, intake: &mut Intake, served: u32) -> Result<(), Served> {
     let link = guest.client();
+    let timeouts = &guest.listener().timeouts;
+    let deadline = match served {
+        1 => guest.accepted() + timeouts.header,
+        _ => now() + timeouts.idle,
+    };
     let first = within(deadline, intake.more(link));
     let (by, reason) = match race(first, guest.drains()).await {
         Race::First(Some(Ok(true))) => return Ok(()),
         Race::First(Some(Ok(false))) => (ClosedBy::Client, Reason::Done),
         Race::First(Some(Err(_))) => (ClosedBy::Client, Reason::ClientReset),
-        Race::First(None) if served == 0 => (ClosedBy::Ringgate, Reason::HeaderTimeout),
+        Race::First(None) if served == 1 => (ClosedBy::Ringgate, Reason::HeaderTimeout),
         Race::First(None) => (ClosedBy::Ringgate, Reason::ClientIdle),
-        Race::Second(()) if !link.has_received() => (ClosedBy::Ringgate, Reason::Done),
-        Race::Second(()) => match within(deadline, intake.more(link)).await {
-            Some(Ok(true)) => return Ok(()),
-            _ => (ClosedBy::Client, Reason::Done),
-        },
+        // The first request may be on its way: nobody repeats one on a connection that was accepted.
+        Race::Second(()) if served == 1 => {
+            match within(deadline.min(now() + FRESH_PATIENCE), intake.more(link)).await {
+                Some(Ok(true)) => return Ok(()),
+                _ => (ClosedBy::Ringgate, Reason::Done),
+            }
+        }
+        Race::Second(()) => {
+            // A request that has come already is served.
+            let mut nobody = Context::from_waker(Waker::noop());
+            match intake.poll_more(link, &mut nobody) {
+                Poll::Ready(Ok(true)) => return Ok(()),
+                _ => (ClosedBy::Ringgate, Reason::Done),
+            }
+        }
     };
     // Nobody is in the middle of anything: the end may look like one.
-    let _ = link.finish().await;
+    within(now() + LINGER_PATIENCE, link.finish()).await;
     Err(Served {
         by,
         reason,
-        is_logged: served > 0 || reason == Reason::Done,
+        is_logged: served > 1 || reason == Reason::Done,
     })
 }
 
+/// Whether these may be the first bytes of a client that speaks HTTP/2.
+fn may_be_http2(bytes: &[u8]) -> bool {
+    PREFACE.starts_with(&bytes[..bytes.len().min(PREFACE.len())])
+}
+
 /// Whether the client speaks HTTP/2 from its first bytes on.
-async fn speaks_http2(guest: &Guest, intake: &mut Intake) -> Result<bool, Served> {
+async fn speaks_http2(guest: &Guest, intake: &mut Intake) -> bool {
     let deadline = guest.accepted() + guest.listener().timeouts.header;
-    while intake.bytes().len() < PREFACE.len() && PREFACE.starts_with(intake.bytes()) {
+    while intake.bytes().len() < PREFACE.len() && may_be_http2(intake.bytes()) {
         match within(deadline, intake.more(guest.client())).await {
             Some(Ok(true)) => {}
-            _ => return Ok(false),
+            _ => return false,
         }
     }
-    Ok(intake.bytes().starts_with(PREFACE))
+    intake.bytes().starts_with(PREFACE)
 }
 
 /// What follows a request on its connection.
 enum After {
     /// The next one.
     Next,
-    /// Nothing: the answer has said so.
-    Last,
+    /// Nothing: the answer has said so, for that reason.
+    Last(Reason),
     Over {
         by: ClosedBy,
         reason: Reason,
@@ -156,7 +165,7 @@ async fn one(
     drop(record);
     shelf.give_back(out);
     shelf.give_back_heads(heads);
-    if let After::Last = after {
+    if let After::Last(_) = after {
         linger(guest, intake).await;
     }
     after
@@ -164,7 +173,12 @@ async fn one(
 
 async fn serve_ask(mut ask: Ask<'_>, intake: &mut Intake, served: u32, out: &mut Vec<u8>) -> After {
     let (guest, link) = (ask.guest, ask.guest.client());
-    let read = head(ask.rules, guest, intake, ask.request).await;
+    let timeout = guest.listener().timeouts.header;
+    let deadline = match served {
+        1 => guest.accepted() + timeout,
+        _ => now() + timeout,
+    };
+    let read = head(ask.rules, guest, intake, ask.request, deadline).await;
     let refusal = match read {
         Ok(()) => None,
         Err(Unread::Refused(refusal)) => Some(refusal),
@@ -197,7 +211,8 @@ async fn serve_ask(mut ask: Ask<'_>, intake: &mut Intake, served: u32, out: &mut
         }
         Then::Switched(conn) => switch(&ask, intake, *conn).await,
         Then::GoOn if !reply.closes() && respond::drain(&mut incoming).await => After::Next,
-        Then::GoOn => After::Last,
+        Then::GoOn => After::Last(Reason::Done),
+        Then::End(reason) => After::Last(reason),
     }
 }
 
@@ -222,6 +237,7 @@ async fn head(
     guest: &Guest,
     intake: &mut Intake,
     request: &mut RequestHead,
+    deadline: Instant,
 ) -> Result<(), Unread> {
     let limits = HeadLimits {
         bytes: rules.limits.header_bytes as usize,
@@ -234,7 +250,6 @@ async fn head(
             "the head of the request is too large",
         ))
     };
-    let deadline = now() + guest.listener().timeouts.header;
     let mut search = Search::default();
     request.method.clear();
     request.version = Version::V1_1;
@@ -298,7 +313,10 @@ async fn switch(ask: &Ask<'_>, intake: &mut Intake, mut conn: Conn) -> After {
 /// the answer back from it.
 async fn linger(guest: &Guest, intake: &mut Intake) {
     let link = guest.client();
-    if link.finish().await.is_err() {
+    if !matches!(
+        within(now() + LINGER_PATIENCE, link.finish()).await,
+        Some(Ok(()))
+    ) {
         return;
     }
     intake.consume(intake.bytes().len());

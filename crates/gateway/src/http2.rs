@@ -107,7 +107,17 @@ pub(crate) async fn serve(
         match race(accepted, watched).await {
             Race::First(Accepted::Request(request, respond)) => {
                 door.requests.set(door.requests.get() + 1);
-                if door.requests.get() >= limits.requests_per_connection.get() && !is_leaving {
+                let streams_max = limits.streams.get();
+                let requests_max = limits.requests_per_connection.get();
+                if door.requests.get() > requests_max.saturating_add(streams_max) {
+                    // It was told to go, and has begun as many more as could have been on their way.
+                    farewell(connection, &door, Code::NO_ERROR).await;
+                    return door.served(ClosedBy::Ringgate, Reason::Done);
+                }
+                if door.open.get() > streams_max.saturating_mul(2) {
+                    return farewell(connection, &door, Code::ENHANCE_YOUR_CALM).await;
+                }
+                if door.requests.get() >= requests_max && !is_leaving {
                     is_leaving = true;
                     connection.graceful_shutdown();
                 }
@@ -162,6 +172,8 @@ struct Door {
     requests: Cell<u32>,
     open: Cell<u32>,
     given_up: Cell<u32>,
+    /// Requests that were none.
+    mistakes: Cell<u32>,
     idle_since: Cell<Instant>,
     /// Said when the connection is over: its requests are nobody's any more.
     gone: Signal<()>,
@@ -183,6 +195,7 @@ impl Door {
             requests: Cell::new(0),
             open: Cell::new(0),
             given_up: Cell::new(0),
+            mistakes: Cell::new(0),
             idle_since: Cell::new(now),
             gone: Signal::default(),
         }
@@ -208,7 +221,8 @@ impl Door {
     /// Whether the client takes its requests back as a rule: slowly, so that no flood is seen.
     fn is_abused(&self) -> bool {
         let given_up = self.given_up.get();
-        given_up > GIVEN_UP_MAX && given_up > self.requests.get() / 2
+        (given_up > GIVEN_UP_MAX && given_up > self.requests.get() / 2)
+            || self.mistakes.get() as usize > MISTAKES_MAX
     }
 
     /// Why the connection should end, if it should.
@@ -284,6 +298,8 @@ impl Stream {
                 record.begin(400);
                 record.end(ClosedBy::Ringgate, Reason::BadRequest);
                 reply.reset(Code::PROTOCOL_ERROR);
+                let mistakes = &self.door.0.mistakes;
+                mistakes.set(mistakes.get() + 1);
             }
             read => {
                 let mut incoming = match body.is_end_stream() {
@@ -315,7 +331,7 @@ impl Stream {
                     }
                     // What the client still sends is not needed: the crate tells it so (RFC 9113 §8.1), once
                     // the answer has gone out.
-                    Then::GoOn | Then::Switched(_) => {}
+                    Then::GoOn | Then::End(_) | Then::Switched(_) => {}
                 }
             }
         }
@@ -353,6 +369,10 @@ fn read(
     }
     if head.method.len() > METHOD_BYTES_MAX {
         return Err(Unread::Refused(Refusal::bad("the method is too long")));
+    }
+    let scheme = parts.uri.scheme_str();
+    if scheme.is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
+        return Err(Unread::Malformed);
     }
     if let Some(target) = parts.uri.path_and_query() {
         head.target.push_str(target.as_str());

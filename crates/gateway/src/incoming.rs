@@ -31,6 +31,15 @@ pub(crate) enum Next {
     End,
 }
 
+/// How a peer is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// It has reset the connection.
+    Reset,
+    /// It has ended its direction, and may still listen.
+    Silent,
+}
+
 /// Why a body does not come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
@@ -100,9 +109,8 @@ impl Incoming<'_> {
         trailers.filter(|trailers| !trailers.is_empty())
     }
 
-    /// Whether the one who sends it is found to be gone, behind the end of the body. One that has only ended its
-    /// direction may still listen.
-    pub(crate) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    /// Whether the one who sends it is found to be gone, behind the end of the body.
+    pub(crate) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<Gone> {
         match self {
             Self::Nothing | Self::Two(_) => Poll::Pending,
             Self::One(framed) => framed.poll_gone(context),
@@ -222,13 +230,14 @@ impl<'a> Framed<'a> {
         }
     }
 
-    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if !self.is_done() || !self.intake.is_empty() || self.intake.has_ended() {
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<Gone> {
+        if !self.is_done() || !self.intake.is_empty() {
             return Poll::Pending;
         }
         match self.intake.poll_more(self.link, context) {
-            Poll::Ready(Err(_)) => Poll::Ready(()),
-            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(_)) => Poll::Ready(Gone::Reset),
+            Poll::Ready(Ok(false)) => Poll::Ready(Gone::Silent),
+            Poll::Ready(Ok(true)) | Poll::Pending => Poll::Pending,
         }
     }
 

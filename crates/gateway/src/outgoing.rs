@@ -2,6 +2,7 @@
 //! together, large ones go out from where they lie. It never reads.
 
 use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
 
 use ringgate_engine::plugin::Link;
 
@@ -73,14 +74,21 @@ impl Outgoing<'_> {
         }
     }
 
-    /// The link on which bytes go out as they are, with nothing waiting before them.
-    pub(crate) async fn bare(&mut self) -> io::Result<Option<&Link>> {
+    /// The link on which bytes go out as they are, when nothing waits before them.
+    pub(crate) fn bare(&self) -> Option<&Link> {
         match self {
-            Self::One(written) if written.frame == Frame::Bare && written.link.is_plain() => {
-                written.flush().await?;
-                Ok(Some(written.link))
+            Self::One(written) if written.frame == Frame::Bare && written.waiting.is_empty() => {
+                Some(written.link).filter(|link| link.is_plain())
             }
-            _ => Ok(None),
+            _ => None,
+        }
+    }
+
+    /// Whether the peer has taken the message back.
+    pub(crate) fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::One(_) => Poll::Pending,
+            Self::Two(stream) => stream.poll_reset(context),
         }
     }
 }

@@ -2,7 +2,9 @@
 //! pipe where it is long and nothing has to look at it. It knows nothing of heads, and decides nothing but when to stop.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use ringgate_engine::plugin::{Guest, Link, Path, Pipe, next_turn, now};
@@ -23,6 +25,9 @@ const BYTES_PER_TURN: usize = 1024 * 1024;
 
 /// How long a side may take nothing at all. A reader that pauses for longer is cut: it holds a connection to a server.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
+
+/// Bytes that a side may take so long for: a slow reader is not one that does not read.
+const STALL_BYTES: usize = 16 * 1024;
 
 /// How long a client may take for its body whatever its rate.
 const GRACE: Duration = Duration::from_secs(10);
@@ -78,10 +83,10 @@ pub(crate) async fn pump(
                 let bytes = data.len();
                 flow.note(&mut meter, bytes)?;
                 if let Some(turn) = flow.guest.afford(bytes) {
-                    outgoing.flush().await.map_err(sink)?;
+                    flow.stalled(0, outgoing.flush()).await?;
                     turn.await;
                 }
-                flow.stalled(outgoing.put(data)).await?;
+                flow.stalled(bytes, outgoing.put(data)).await?;
                 let path = if flow.is_plain { Path::Copy } else { Path::Tls };
                 flow.guest.moved(bytes, path);
                 incoming.consume(bytes);
@@ -89,11 +94,11 @@ pub(crate) async fn pump(
                     next_turn().await;
                 }
             }
-            Some(Next::End) => return flow.stalled(outgoing.finish(incoming.trailers())).await,
+            Some(Next::End) => return flow.stalled(0, outgoing.finish(incoming.trailers())).await,
             None => {
-                flow.stalled(outgoing.flush()).await?;
+                flow.stalled(0, outgoing.flush()).await?;
                 if !pipe(incoming, outgoing, flow, &mut meter).await? {
-                    flow.wait(incoming, &mut meter).await?;
+                    flow.wait(incoming, outgoing, &mut meter).await?;
                 }
             }
         }
@@ -121,9 +126,14 @@ impl Meter {
 }
 
 impl Flow<'_> {
-    /// Waits for the side that it goes to.
-    async fn stalled(&self, sending: impl Future<Output = io::Result<()>>) -> Result<(), Stop> {
-        let sent = within(now() + STALL.min(self.silence), sending).await;
+    /// Waits for the side that it goes to; the more bytes it has to take, the longer.
+    async fn stalled(
+        &self,
+        bytes: usize,
+        sending: impl Future<Output = io::Result<()>>,
+    ) -> Result<(), Stop> {
+        let patience = STALL.min(self.silence) * (1 + (bytes / STALL_BYTES) as u32);
+        let sent = within(now() + patience, sending).await;
         sent.ok_or(Stop::Stalled)?.map_err(sink)
     }
 
@@ -137,13 +147,22 @@ impl Flow<'_> {
     }
 
     /// Waits for what comes next.
-    async fn wait(&self, incoming: &mut Incoming<'_>, meter: &mut Meter) -> Result<(), Stop> {
+    async fn wait(
+        &self,
+        incoming: &mut Incoming<'_>,
+        outgoing: &mut Outgoing<'_>,
+        meter: &mut Meter,
+    ) -> Result<(), Stop> {
         let began = now();
         let deadline = self.deadline(began, meter);
-        let next = within(deadline, incoming.next()).await;
+        let next = poll_fn(|context| match incoming.poll_next(context) {
+            Poll::Ready(next) => Poll::Ready(next.map(drop).map_err(Stop::Source)),
+            Poll::Pending => outgoing.poll_reset(context).map(|()| Err(Stop::Sink)),
+        });
+        let next = within(deadline, next).await;
         meter.waited += now().saturating_duration_since(began);
         match next {
-            Some(next) => next.map(drop).map_err(Stop::Source),
+            Some(next) => next,
             // The two sides may have begun to talk meanwhile.
             None if self.deadline(began, meter) > now() => Ok(()),
             None => Err(Stop::Silent),
@@ -182,7 +201,7 @@ async fn pipe(
     if left < PIPED_BYTES_LEAST || !from.is_plain() || !flow.is_plain {
         return Ok(false);
     }
-    let Some(to) = outgoing.bare().await.map_err(sink)? else {
+    let Some(to) = outgoing.bare() else {
         return Ok(false);
     };
     let Some(mut pipe) = Pipe::lease() else {
@@ -197,14 +216,15 @@ async fn pipe(
             Ok(0) => break,
             Ok(moved) => {
                 blocked = 0;
+                left -= moved as u64;
+                // At once: whoever goes on with the body, if this is given up, must not look for them.
+                framed.carried(moved as u64);
                 flow.note(meter, moved)?;
                 if let Some(turn) = flow.guest.afford(moved) {
                     turn.await;
                 }
                 empty(&mut pipe, to, flow).await?;
                 flow.guest.moved(moved, Path::Splice);
-                left -= moved as u64;
-                framed.carried(moved as u64);
                 if meter.is_turn_over(moved) {
                     next_turn().await;
                 }
@@ -229,7 +249,7 @@ async fn empty(pipe: &mut Pipe, to: &Link, flow: &Flow<'_>) -> Result<(), Stop> 
         match to.splice_out(pipe) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                flow.stalled(to.writable()).await?;
+                flow.stalled(0, to.writable()).await?;
             }
             Err(_) => return Err(Stop::Sink),
         }

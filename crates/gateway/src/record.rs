@@ -2,12 +2,11 @@
 //! also when its connection is cut, or its client takes it back. It decides nothing.
 
 use std::cell::{Cell, RefCell};
-use std::fmt::Display;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringgate_engine::plugin::{ClosedBy, Guest, Pool, Reason, Server, Value, now};
+use ringgate_engine::plugin::{ClosedBy, Guest, Pool, Reason, Server, Sleep, Value, now};
 
 use crate::counters::HttpCounters;
 
@@ -163,6 +162,18 @@ impl Record {
         self.bytes_in.get()
     }
 
+    /// Waits until an answer has begun and nothing more of it has gone out for so long: whoever has ended its side by then
+    /// is taken for gone.
+    pub(crate) async fn goes_quiet(&self, patience: Duration) {
+        loop {
+            let before = (self.status.get(), self.bytes_out.get());
+            Sleep::until(now() + patience).wait().await;
+            if before.0 != 0 && before == (self.status.get(), self.bytes_out.get()) {
+                return;
+            }
+        }
+    }
+
     /// Notes the end. The first one counts.
     pub(crate) fn end(&self, by: ClosedBy, reason: Reason) {
         if self.ending.get().is_none() {
@@ -176,9 +187,6 @@ impl Record {
     }
 
     fn log(&self, took: Duration, (by, reason): (ClosedBy, Reason)) {
-        let client: &dyn Display = &self.guest.shown();
-        let known = self.client.get();
-        let client = known.as_ref().map_or(client, |known| known);
         self.guest.log(|line| {
             line.field("time", Value::Now);
             line.field("listener", Value::Text(&self.guest.listener().name));
@@ -191,7 +199,10 @@ impl Record {
                     line.field("server", Value::Text(&server.name));
                 }
             }
-            line.field("client", Value::Shown(client));
+            match &self.client.get() {
+                Some(client) => line.field("client", Value::Shown(client)),
+                None => line.field("client", Value::Text(self.guest.shown())),
+            }
             if let Some(name) = self.guest.server_name() {
                 line.field("sni", Value::Text(name));
             }

@@ -31,7 +31,8 @@ pub(crate) async fn refuse(
     reply: &mut Reply<'_>,
 ) -> Then {
     let record = ask.record;
-    let ends = ends_connection(&refusal) || !may_drain(ask.request.framing, incoming);
+    let may_go_on = !told.expects_continue && may_drain(ask.request.framing, incoming);
+    let ends = ends_connection(&refusal) || !may_go_on;
     if ends {
         reply.close();
     }
@@ -92,7 +93,10 @@ pub(crate) async fn refuse(
             reason: Reason::ClientReset,
         };
     }
-    Then::GoOn
+    match ends {
+        true => Then::End(refusal.reason),
+        false => Then::GoOn,
+    }
 }
 
 /// Whether nothing behind this request can be believed to be another one, or its client has shown that it does not keep

@@ -25,6 +25,8 @@ use crate::shelf::Shelf;
 #[derive(Default)]
 pub(crate) struct Told {
     pub(crate) request_id: Option<RequestId>,
+    /// The client may still wait before it sends its body.
+    pub(crate) expects_continue: bool,
     /// The items of `RateLimit` and of `RateLimit-Policy`.
     pub(crate) limits: String,
     pub(crate) policies: String,
@@ -291,7 +293,8 @@ impl<'a> Stage<'a> {
             framing: asked.framing,
             is_idempotent: is_idempotent(asked.method),
             expects_continue: asked.expects_continue,
-            is_dialogue: kinds.any(|kind| kind.starts_with(b"application/grpc")),
+            is_dialogue: asked.version == Version::V2
+                && kinds.any(|kind| kind.starts_with(b"application/grpc")),
             takes_trailers: asked.options.te_trailers,
             upgrade: fields.first(Known::Upgrade),
             scheme: asked.scheme.word(),

@@ -218,6 +218,11 @@ impl StreamOut {
         }
     }
 
+    /// Whether the peer has taken the stream back.
+    pub(crate) fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_reset(context).map(drop)
+    }
+
     /// Lets the server know that nobody waits for its answer.
     pub(crate) fn cancel(&mut self) {
         self.stream.send_reset(h2::Reason::CANCEL);

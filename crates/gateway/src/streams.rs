@@ -106,7 +106,7 @@ impl Tube {
 }
 
 impl Streams {
-    /// A stream to a server, on a connection that is there or a new one.
+    /// A stream to a server, on a connection that is there or a new one; a `fresh` one is new in any case.
     ///
     /// # Errors
     /// Why there is none.
@@ -115,17 +115,19 @@ impl Streams {
         guest: &Guest,
         pool: &Arc<Pool>,
         id: ServerId,
+        fresh: bool,
     ) -> Result<Tube, Reason> {
         let deadline = now() + STREAM_PATIENCE;
         let (place, is_shared) = ((pool.id, id), pool.proxy_protocol.is_none());
         loop {
-            if let Some(carrier) = self.find(pool, id)
+            if !fresh
+                && let Some(carrier) = self.find(pool, id)
                 && let Some(true) = within(deadline, ready_to_send(&carrier)).await
             {
                 return Ok(tube(carrier, false));
             }
             // Requests that come while a connection is made wait for it: it carries many.
-            let greeting = self.greeting(place).filter(|_| is_shared);
+            let greeting = self.greeting(place).filter(|_| is_shared && !fresh);
             let Some(greeting) = greeting else { break };
             if within(deadline, greeting.heard()).await.is_none() {
                 break;
@@ -176,7 +178,8 @@ struct Making<'a> {
 impl<'a> Making<'a> {
     fn begin(streams: &'a Streams, place: (PoolId, ServerId)) -> Self {
         let mut places = streams.places.borrow_mut();
-        places.entry(place).or_default().greeting = Some(Rc::default());
+        let place_of = places.entry(place).or_default();
+        place_of.greeting.get_or_insert_default();
         drop(places);
         Self { streams, place }
     }
@@ -239,9 +242,10 @@ impl Carrier {
             .enable_push(false)
             .handshake::<_, Bytes>(io);
         let greeted = within(now() + GREETING_PATIENCE, handshake).await;
-        let (sender, connection) = greeted
+        let (sender, mut connection) = greeted
             .ok_or(Reason::ResponseTimeout)?
             .map_err(|_| Reason::BadResponse)?;
+        let pings = connection.ping_pong();
         let carrier = Rc::new(Self {
             server,
             tls: tls_of(pool),
@@ -257,7 +261,18 @@ impl Carrier {
             kept.is_over.say(());
             drop(upstream);
         });
-        Ok(carrier)
+        // Behind the answer to a ping it is known how many streams the server allows, and that it speaks HTTP/2.
+        let known = async {
+            match pings {
+                Some(mut pings) => pings.ping(h2::Ping::opaque()).await.is_ok(),
+                None => false,
+            }
+        };
+        match within(now() + GREETING_PATIENCE, known).await {
+            Some(true) => Ok(carrier),
+            Some(false) => Err(Reason::BadResponse),
+            None => Err(Reason::ResponseTimeout),
+        }
     }
 
     /// Waits until it has carried nothing for long, or takes no more and carries nothing.

@@ -23,7 +23,7 @@ pub(crate) fn is_trust(field: Field<'_>) -> bool {
 pub(super) fn is_never(known: Known) -> bool {
     matches!(
         known,
-        Known::Proxy | Known::XOriginalUrl | Known::XRewriteUrl
+        Known::Proxy | Known::XMethodOverride | Known::XOriginalUrl | Known::XRewriteUrl
     )
 }
 
@@ -32,18 +32,28 @@ fn is_trust_name(name: &str) -> bool {
     match name.as_bytes() {
         [b'x', b'-', ..] => {}
         [b't', b'r', ..] => return name == "true-client-ip",
+        [b'c', b'f', ..] => return name == "cf-connecting-ip",
+        [b'f', b'a', ..] => return name == "fastly-client-ip",
+        [b's', b's', ..] => return name.starts_with("ssl-client-"),
         _ => return false,
     }
-    name.starts_with("x-forwarded-")
-        || name.starts_with("x-envoy-")
+    const FAMILIES: [&str; 7] = [
+        "x-forwarded-",
+        "x-auth-request-",
+        "x-client-cert",
+        "x-envoy-",
+        "x-original-",
+        "x-remote-",
+        "x-ssl-",
+    ];
+    FAMILIES.iter().any(|family| name.starts_with(family))
         || matches!(
             name,
             "x-authenticated-user"
                 | "x-client-ip"
                 | "x-cluster-client-ip"
-                | "x-http-method"
-                | "x-http-method-override"
-                | "x-method-override"
+                | "x-host"
                 | "x-real-ip"
+                | "x-user"
         )
 }
