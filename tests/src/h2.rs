@@ -58,6 +58,8 @@ pub struct H2 {
     pub deaf: bool,
     /// Gives back credit for every DATA, as is the default.
     pub gives_credit: bool,
+    /// Answers every PING, as is the default.
+    pub answers_pings: bool,
     /// Acknowledgements that came, of SETTINGS and PING.
     pub acknowledged: usize,
 }
@@ -163,6 +165,7 @@ impl H2 {
             closed: false,
             deaf: false,
             gives_credit: true,
+            answers_pings: true,
             acknowledged: 0,
         }
     }
@@ -350,6 +353,7 @@ impl H2 {
             }
             Frame::SETTINGS | Frame::PING if frame.has(Frame::ACK) => self.acknowledged += 1,
             Frame::SETTINGS => self.take_settings(&frame),
+            Frame::PING if !self.answers_pings => {}
             Frame::PING => self.send(&Frame::new(Frame::PING, Frame::ACK, 0, frame.payload)),
             Frame::GOAWAY => self.go_away = Some((frame.number(0) & 0x7fff_ffff, frame.number(4))),
             Frame::WINDOW_UPDATE if frame.stream == 0 => {

@@ -101,7 +101,7 @@ struct Flood {
     codes: &'static [u32],
 }
 
-const FLOODS: [Flood; 15] = [
+const FLOODS: [Flood; 17] = [
     Flood {
         what: "rapid reset",
         burst: |end| {
@@ -228,7 +228,27 @@ const FLOODS: [Flood; 15] = [
         },
         codes: &[CALM, PROTOCOL],
     },
+    Flood {
+        what: "requests of two hosts",
+        burst: two_hosts,
+        codes: &[CALM],
+    },
+    Flood {
+        what: "the same, paced by a whole request after each ten",
+        burst: |end| {
+            (0..10).for_each(|_| two_hosts(end));
+            let whole = end.get("/whole");
+            end.finish(whole);
+        },
+        codes: &[CALM],
+    },
 ];
+
+/// A request that is none (RFC 9113 §8.3.1).
+fn two_hosts(end: &mut H2) {
+    let fields = [&head("GET", "/none")[..], &[("host", "b")]].concat();
+    end.open(&fields, Ends::Here);
+}
 
 #[test]
 fn floods_end_their_connection_and_no_other() {

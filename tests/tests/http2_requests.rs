@@ -304,6 +304,60 @@ fn a_connection_that_has_brought_its_requests_is_told_to_go() {
 }
 
 #[test]
+fn who_does_not_hear_that_it_is_to_go_gets_no_more_than_could_be_on_their_way() {
+    let server = Recorder::start();
+    let limits = "limits: { requests_per_connection: 5, streams: 4 }";
+    let ringgate = start(&server, limits);
+    let mut client = H2::connect(ringgate.addr("web"));
+    // An acknowledgement would say that the first GOAWAY was seen (RFC 9113 §6.8).
+    client.answers_pings = false;
+    let mut answered = 0;
+    while !client.closed && answered < 40 {
+        let stream = client.get("/");
+        answered += usize::from(client.finish(stream).status() == Some(200));
+    }
+    assert_eq!((answered, client.close_code()), (5 + 4, Some(0)));
+    assert_eq!(server.received().len(), answered);
+}
+
+#[test]
+fn an_answer_that_is_taken_back_while_it_is_silent_frees_its_server() {
+    const STREAMS: usize = 20;
+    let server = Recorder::serving(|exchange| {
+        let request = exchange.request()?;
+        if request.target() == "/good" {
+            exchange.send(ok("good"))?;
+            return Ok(Then::Keep);
+        }
+        exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n")?;
+        exchange.wait_for_end()?;
+        Ok(Then::Close)
+    });
+    let ringgate = start(&server, "");
+    let mut client = H2::connect(ringgate.addr("web"));
+    let streams: Vec<u32> = (0..STREAMS).map(|_| client.get("/events")).collect();
+    for stream in &streams {
+        client.wait("a piece of the answer", |end| {
+            let message = end.messages.get(stream);
+            message.is_some_and(|message| message.text() == "hi")
+        });
+    }
+    for stream in streams {
+        client.send(&Frame::reset(stream, 8));
+    }
+    server.wait_all_ended();
+    // One that was not freed would have given up by itself.
+    assert!(server.faults().is_empty(), "{:?}", server.faults());
+    let log = ringgate.access_log(STREAMS);
+    let is_right = |line: &serde_json::Value| {
+        line["status"] == 200 && line["closed_by"] == "client" && line["reason"] == "client_reset"
+    };
+    assert!(log.iter().all(is_right), "{log:#?}");
+    let good = client.get("/good");
+    assert_eq!(client.finish(good).answer().text(), "good");
+}
+
+#[test]
 fn a_drain_says_so_and_ends_what_was_begun() {
     let (release, released) = channel::<()>();
     let released = Mutex::new(released);

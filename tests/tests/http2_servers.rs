@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use ringgate_tests::{
     Authority, Ends, Frame, H2, H2Answer, H2Message, H2Server, MAX_CONCURRENT_STREAMS, Ringgate,
-    Says, ServesTls, TlsServer, get, head, in_parallel, request, serve_all,
+    Says, ServesTls, TlsServer, Wire, get, head, in_parallel, request, serve_all,
 };
 
 /// A listener `$web` in front of a pool of HTTP/2 servers, with these further settings of the pool.
@@ -199,6 +199,88 @@ fn a_server_that_leaves_before_a_request_gets_it_on_a_new_connection() {
 }
 
 #[test]
+fn a_connection_that_was_stale_is_no_answer_to_what_may_be_repeated() {
+    for (method, expected) in [("GET", (200, "second")), ("POST", (502, ""))] {
+        let server = H2Server::start(&[], |end, number| {
+            if number > 0 {
+                return serve_all(end, &|_: &H2Message| H2Answer::body("second"));
+            }
+            let mut known = Vec::new();
+            let Some(first) = end.next_request(&mut known) else {
+                return;
+            };
+            H2Answer::body("first").send(end, first);
+            // It closes without a word when the next one has come.
+            end.next_request(&mut known);
+        });
+        let ringgate = start(&[&server], "");
+        let ask = |method| request(ringgate.connect("web"), method, "/", "").unwrap();
+        assert_eq!(ask(method).body, "first");
+        let answer = ask(method);
+        assert_eq!(answer.status, expected.0, "{method}: {answer:?}");
+        let line = ringgate.access_log(2).swap_remove(1);
+        if answer.status == 200 {
+            assert_eq!(answer.body, expected.1, "{method}");
+            assert_eq!(
+                (&line["retries"], &line["reason"]),
+                (&1.into(), &"done".into())
+            );
+        } else {
+            assert_eq!(line["reason"], "server_reset", "{line}");
+            assert_eq!(server.server().accepted(), 1, "it is not sent again");
+        }
+        assert_eq!(ask("POST").body, "second", "{method}");
+    }
+}
+
+/// What would be a second answer on a connection of HTTP/1.1.
+const POISON: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
+
+#[test]
+fn a_body_that_an_answer_may_not_have_reaches_nobody() {
+    let server = H2Server::answering(|request| {
+        let path = request.field(":path").unwrap_or_default();
+        if path == "/good" {
+            return H2Answer::body("good");
+        }
+        H2Answer {
+            head: vec![(":status", path[1..].to_owned())],
+            body: POISON.into(),
+            ..H2Answer::default()
+        }
+    });
+    let ringgate = start(&[&server], "");
+    let cases = [("GET", 204), ("GET", 304), ("HEAD", 200), ("HEAD", 404)];
+    let mut one = Wire::connect(ringgate.addr("web"));
+    let mut two = H2::connect(ringgate.addr("web"));
+    for (method, status) in cases {
+        one.send(format!("{method} /{status} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let answer = one.try_answer(method).unwrap();
+        assert_eq!(
+            (answer.status, &answer.text()[..]),
+            (status, ""),
+            "{method}"
+        );
+        let good = one.ask("GET /good HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(good.text(), "good", "{method} {status}");
+
+        let stream = two.open(&head(method, &format!("/{status}")), Ends::Here);
+        let answer = two.finish(stream).answer();
+        assert_eq!(
+            (answer.status(), &answer.text()[..]),
+            (status, ""),
+            "{method}"
+        );
+        let good = two.get("/good");
+        assert_eq!(
+            two.finish(good).answer().text(),
+            "good",
+            "{method} {status}"
+        );
+    }
+}
+
+#[test]
 fn a_server_that_goes_away_ends_what_it_has_begun_and_gets_nothing_new() {
     let server = H2Server::start(&[], |end, number| {
         if number > 0 {
@@ -339,6 +421,34 @@ fn a_stream_that_its_client_leaves_is_cancelled_at_the_server() {
     let left = client.get("/slow");
     ringgate.wait_for_metric("ringgate_pool_connections_active", &[("pool", "app")], 1.0);
     client.send(&Frame::reset(left, 8));
+    let next = client.get("/next");
+    assert_eq!(client.finish(next).answer().text(), "next");
+    assert_eq!(server.server().accepted(), 1, "the connection goes on");
+}
+
+#[test]
+fn an_answer_that_its_client_leaves_while_it_is_silent_is_cancelled_at_the_server() {
+    let server = H2Server::start(&[], |end, _| {
+        let mut known = Vec::new();
+        while let Some(stream) = end.next_request(&mut known) {
+            if end.messages[&stream].field(":path") == Some("/next") {
+                H2Answer::body("next").send(end, stream);
+                continue;
+            }
+            end.fields(stream, &[(":status", "200")], Ends::Later);
+            end.body(stream, b"hi", Ends::Later);
+            end.wait("the reset", |end| end.messages[&stream].reset.is_some());
+        }
+    });
+    let ringgate = start(&[&server], "");
+    let mut client = H2::connect(ringgate.addr("web"));
+    let left = client.get("/events");
+    client.wait("a piece of the answer", |end| {
+        let message = end.messages.get(&left);
+        message.is_some_and(|message| message.text() == "hi")
+    });
+    client.send(&Frame::reset(left, 8));
+    // Answered only behind the reset.
     let next = client.get("/next");
     assert_eq!(client.finish(next).answer().text(), "next");
     assert_eq!(server.server().accepted(), 1, "the connection goes on");

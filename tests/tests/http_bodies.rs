@@ -130,6 +130,16 @@ const CHUNKS: &[(&str, &[u16], &str)] = &[
         "0\r\nX-Request-Id: 1\r\n\r\n",
     ),
     (
+        "X-Remote-User in the trailers",
+        BAD,
+        "0\r\nX-Remote-User: root\r\n\r\n",
+    ),
+    (
+        "X-HTTP-Method-Override in the trailers",
+        BAD,
+        "0\r\nX-HTTP-Method-Override: DELETE\r\n\r\n",
+    ),
+    (
         "a good trailer, then a length",
         BAD,
         "0\r\nX: y\r\nContent-Length: 5\r\n\r\n",

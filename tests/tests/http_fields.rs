@@ -171,6 +171,13 @@ fn what_is_meant_for_the_server_arrives_as_it_is() {
     Gateway::start("").check("web", cases);
 }
 
+/// Whoever asks: the method that was judged is the one that is done.
+const NO_OTHER_METHOD: &[(&str, &str)] = &[
+    ("x-http-method-override", ""),
+    ("x-http-method", ""),
+    ("x-method-override", ""),
+];
+
 #[test]
 fn a_strangers_word_on_who_it_is_counts_nothing() {
     let cases: &[Case] = &[
@@ -210,10 +217,57 @@ fn a_strangers_word_on_who_it_is_counts_nothing() {
             &[("x-original-url", ""), ("x-rewrite-url", "")],
         ),
         (
-            "X-HTTP-Method-Override: DELETE\r\n",
-            &[("x-http-method-override", "")],
+            "X-HTTP-Method-Override: DELETE\r\nX-HTTP-Method: PUT\r\nX-Method-Override: PUT\r\n",
+            NO_OTHER_METHOD,
         ),
         ("Proxy: http://b/\r\n", &[("proxy", "")]),
+        (
+            "X-Remote-User: root\r\nX-User: root\r\nX-Authenticated-User: root\r\n",
+            &[
+                ("x-remote-user", ""),
+                ("x-user", ""),
+                ("x-authenticated-user", ""),
+            ],
+        ),
+        (
+            "X-Auth-Request-User: root\r\nx-auth-request-email: root@b\r\n",
+            &[("x-auth-request-user", ""), ("x-auth-request-email", "")],
+        ),
+        (
+            "X-SSL-Client-Verify: SUCCESS\r\nSSL-Client-Verify: SUCCESS\r\nX-Client-Cert: b\r\n",
+            &[
+                ("x-ssl-client-verify", ""),
+                ("ssl-client-verify", ""),
+                ("x-client-cert", ""),
+            ],
+        ),
+        (
+            "X-Original-URI: /admin\r\nX-Original-Host: b\r\nX-Host: b\r\nX-Original-Method: PUT\r\n",
+            &[
+                ("x-original-uri", ""),
+                ("x-original-host", ""),
+                ("x-host", ""),
+                ("x-original-method", ""),
+            ],
+        ),
+        (
+            "True-Client-IP: 1.1.1.1\r\nX-Client-IP: 1.1.1.1\r\n",
+            &[("true-client-ip", ""), ("x-client-ip", "")],
+        ),
+        (
+            "CF-Connecting-IP: 1.1.1.1\r\nFastly-Client-IP: 1.1.1.1\r\n",
+            &[("cf-connecting-ip", ""), ("fastly-client-ip", "")],
+        ),
+        // What only resembles them is the client's own.
+        (
+            "X-Username: ann\r\nX-Remote: 1\r\nCF-Ray: 1\r\nX-Hosts: b\r\n",
+            &[
+                ("x-username", "ann"),
+                ("x-remote", "1"),
+                ("cf-ray", "1"),
+                ("x-hosts", "b"),
+            ],
+        ),
         (
             "X-Consumer: root\r\nx-consumer: admin\r\n",
             &[("x-consumer", "")],
@@ -288,6 +342,18 @@ fn a_trusted_proxys_word_counts() {
         (
             "X_Forwarded_For: 1.1.1.1\r\n",
             &[("x_forwarded_for", ""), ("x-forwarded-for", "127.0.0.1")],
+        ),
+        (
+            "X-Remote-User: ann\r\nX-SSL-Client-Verify: SUCCESS\r\nX-Real-IP: 1.1.1.1\r\n",
+            &[
+                ("x-remote-user", "ann"),
+                ("x-ssl-client-verify", "SUCCESS"),
+                ("x-real-ip", "1.1.1.1"),
+            ],
+        ),
+        (
+            "x-http-method-override: DELETE\r\nX-HTTP-METHOD: PUT\r\nX-Method-Override: PUT\r\n",
+            NO_OTHER_METHOD,
         ),
     ];
     Gateway::start("").check("trusted", cases);

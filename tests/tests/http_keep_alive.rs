@@ -6,6 +6,7 @@
 use std::io::{ErrorKind, Write};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
 use ringgate_tests::{
     Answer, End, Exchange, PATIENCE, Recorder, Ringgate, Then, Wire, ok, refuses, wait_until,
@@ -338,6 +339,36 @@ fn a_stop_ends_idle_connections_and_lets_requests_come_to_their_end() {
     log.retain(|line| !line["status"].is_null());
     assert_eq!(log.len(), BUSY + 1);
     assert!(log.iter().all(|line| line["reason"] == "done"), "{log:?}");
+}
+
+#[test]
+fn a_first_request_that_was_on_its_way_when_a_stop_began_is_served() {
+    /// Well below the time that a connection without a request is given then.
+    const SOON: Duration = Duration::from_millis(500);
+    for _ in 0..5 {
+        let server = Recorder::start();
+        let mut ringgate = gateway(&server, "");
+        let mut fresh: Vec<Wire> = (0..20).map(|_| wire(&ringgate)).collect();
+        let mut used = wire(&ringgate);
+        assert_eq!(used.ask(get("/x")).text(), "/x");
+        ringgate.wait_for_metric("ringgate_listener_connections_active", &[], 21.0);
+        let begun = Instant::now();
+        ringgate.term();
+        assert_eq!(used.end(), End::Fin(vec![]), "the worker knows");
+        fresh.iter_mut().for_each(|wire| wire.send(get("/late")));
+        let is_soon = begun.elapsed() < SOON;
+        for wire in fresh.iter_mut().filter(|_| is_soon) {
+            assert_eq!(wire.answer().text(), "/late");
+            assert_eq!(wire.end(), End::Fin(vec![]));
+        }
+        drop(fresh);
+        assert_eq!(ringgate.wait_exit(PATIENCE), Some(0));
+        if is_soon {
+            return;
+        }
+        // The machine was busy with something else: this said nothing.
+    }
+    panic!("the machine is too busy");
 }
 
 #[test]
