@@ -105,16 +105,18 @@ pub(crate) async fn serve(
             }
         };
         match race(accepted, watched).await {
-            Race::First(Accepted::Request(request, respond)) => {
+            Race::First(Accepted::Request(request, mut respond)) => {
                 door.requests.set(door.requests.get() + 1);
                 let streams_max = limits.streams.get();
                 let requests_max = limits.requests_per_connection.get();
                 if door.requests.get() > requests_max.saturating_add(streams_max) {
                     // It was told to go, and has begun as many more as could have been on their way.
+                    respond.send_reset(Code::REFUSED_STREAM);
                     farewell(connection, &door, Code::NO_ERROR).await;
                     return door.served(ClosedBy::Ringgate, Reason::Done);
                 }
                 if door.open.get() > streams_max.saturating_mul(2) {
+                    respond.send_reset(Code::REFUSED_STREAM);
                     return farewell(connection, &door, Code::ENHANCE_YOUR_CALM).await;
                 }
                 if door.requests.get() >= requests_max && !is_leaving {
