@@ -81,17 +81,15 @@ impl Forward<'_> {
                 },
             };
             let load = Load::take(pool.server(id));
+            let attempt = Attempt {
+                pool: &pool,
+                id,
+                is_again: again.is_some(),
+                tried: &tried,
+            };
             let outcome = match pool.http2 {
-                true => {
-                    let fresh = again.is_some();
-                    self.ask_stream(&pool, id, fresh, &tried, incoming, reply, head)
-                        .await
-                }
-                false => {
-                    let fresh = again.is_some();
-                    let asked = self.ask(&pool, id, fresh, &tried, incoming, reply, head);
-                    asked.await
-                }
+                true => self.ask_stream(&attempt, incoming, reply, head).await,
+                false => self.ask(&attempt, incoming, reply, head).await,
             };
             drop(load);
             again = None;
@@ -113,21 +111,15 @@ impl Forward<'_> {
     }
 
     /// Asks a server by HTTP/1, on a connection that waits or a new one.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "all of one attempt, and nothing else calls it"
-    )]
     async fn ask(
         &self,
-        pool: &Arc<Pool>,
-        id: ServerId,
-        fresh: bool,
-        tried: &Tried,
+        attempt: &Attempt<'_>,
         incoming: &mut Incoming<'_>,
         reply: &mut Reply<'_>,
         head: &mut ResponseHead,
     ) -> Asked {
-        let waiting = match fresh {
+        let (pool, id) = (attempt.pool, attempt.id);
+        let waiting = match attempt.is_again {
             true => None,
             false => self.shelf.servers.take(pool, id),
         };
@@ -151,7 +143,7 @@ impl Forward<'_> {
                 sent: &|bytes| upstream.count_sent(bytes),
                 received: &|bytes| upstream.count_received(bytes),
                 is_plain: upstream.is_plain() && self.guest.client().is_plain(),
-                retried: &|status| self.may_replace(pool, tried, id, status),
+                retried: &|status| self.may_replace(attempt, status),
                 ..self.terms(pool)
             };
             let mut to = Outgoing::One(Written::new(upstream, frame, &mut out));
@@ -181,20 +173,14 @@ impl Forward<'_> {
     }
 
     /// Asks a server by HTTP/2, on a stream of its own.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "all of one attempt, and nothing else calls it"
-    )]
     async fn ask_stream(
         &self,
-        pool: &Arc<Pool>,
-        id: ServerId,
-        fresh: bool,
-        tried: &Tried,
+        attempt: &Attempt<'_>,
         incoming: &mut Incoming<'_>,
         reply: &mut Reply<'_>,
         head: &mut ResponseHead,
     ) -> Asked {
+        let (pool, id, fresh) = (attempt.pool, attempt.id, attempt.is_again);
         if self.request.upgrade.is_some() {
             let detail = "the server speaks HTTP/2, which changes to no other protocol";
             let refusal = Refusal::new(501, Reason::BadRequest, detail);
@@ -225,7 +211,7 @@ impl Forward<'_> {
             sent: &|bytes| counters.sent_bytes.add(bytes as u64),
             received: &|bytes| counters.received_bytes.add(bytes as u64),
             is_plain: pool.tls.is_none() && self.guest.client().is_plain(),
-            retried: &|status| self.may_replace(pool, tried, id, status),
+            retried: &|status| self.may_replace(attempt, status),
             ..self.terms(pool)
         };
         let mut to = Outgoing::Two(out);
@@ -322,15 +308,16 @@ impl Forward<'_> {
     }
 
     /// Whether an answer with that status is left for another server's.
-    fn may_replace(&self, pool: &Pool, tried: &Tried, id: ServerId, status: u16) -> bool {
-        if !pool.retry.statuses.contains(&status) || !self.may_repeat() {
+    fn may_replace(&self, attempt: &Attempt<'_>, status: u16) -> bool {
+        let retry = &attempt.pool.retry;
+        if !retry.statuses.contains(&status) || !self.may_repeat() {
             return false;
         }
-        let mut tried = *tried;
-        tried.push(id);
-        tried.len() <= usize::from(pool.retry.attempts)
-            && self.guest.pick(pool, &tried).is_some()
-            && self.shelf.spend(pool)
+        let mut tried = *attempt.tried;
+        tried.push(attempt.id);
+        tried.len() <= usize::from(retry.attempts)
+            && self.guest.pick(attempt.pool, &tried).is_some()
+            && self.shelf.spend(attempt.pool)
     }
 
     /// Keeps the client waiting while no server is up, where the pool does so.
@@ -370,6 +357,16 @@ impl Forward<'_> {
         }
         refused(Reason::HoldTimeout)
     }
+}
+
+/// One server that is asked.
+struct Attempt<'a> {
+    pool: &'a Arc<Pool>,
+    id: ServerId,
+    /// A connection to it was stale: only a new one will do.
+    is_again: bool,
+    /// Those that were asked before.
+    tried: &'a Tried,
 }
 
 /// What came of asking one server.
