@@ -514,11 +514,11 @@ fn pools_say_what_is_tried_again_and_who_waits() {
         (false, default.clone(), None)
     );
     let full = pool(
-        "http2: true, retry: { attempts: 10, budget: 100%, statuses: [502, 425, 429, 599] }, hold: { for: 1ms, max: 1 \
+        "http2: true, retry: { attempts: 7, budget: 100%, statuses: [502, 425, 429, 599] }, hold: { for: 1ms, max: 1 \
          }, timeouts: { response: 1h }",
     );
     let retry = Retry {
-        attempts: 10,
+        attempts: 7,
         budget_percent: 100,
         statuses: vec![502, 425, 429, 599],
     };

@@ -206,7 +206,7 @@ mod tests {
         let long = directory.path("long");
         std::fs::write(&long, vec![b'x'; FILE_BYTES_MAX as usize + 1]).unwrap();
         for (path, expected) in [
-            (long, "longer than 1 MiB"),
+            (long, "longer than 1024 KiB"),
             (directory.path("."), "is not a file"),
             (directory.path("none"), "cannot read"),
         ] {
