@@ -179,20 +179,6 @@ impl Link {
         self.wire.stream.reset_on_close();
     }
 
-    /// Whether something may have arrived that [`Link::recv`] gets at once.
-    pub fn has_received(&self) -> bool {
-        let stream = &self.wire.stream;
-        match &self.wire.tls {
-            Some(tls) => tls.has_said() || tls.may_hear_more(stream),
-            None => stream.has_received(),
-        }
-    }
-
-    /// Bytes that the peer has not acknowledged yet.
-    pub fn unacknowledged(&self) -> usize {
-        self.wire.stream.unacknowledged()
-    }
-
     /// Moves what has arrived into an empty pipe, without waiting. On plain links only, and not while a receive is
     /// under way.
     ///
