@@ -2,7 +2,7 @@
 //! gives them back when they have ended. The engine dials servers for it, counts, logs and relays for it; it opens no
 //! socket of its own and never learns how bytes move.
 
-use std::any::{Any, TypeId};
+use std::any::TypeId;
 use std::cell::OnceCell;
 use std::fmt;
 use std::future::Future;
@@ -40,9 +40,6 @@ pub type Task<T> = Pin<Box<dyn Future<Output = T>>>;
 pub trait Plugin: fmt::Debug + Send + Sync {
     /// Serves one connection to its end. Dropped when the worker ends first.
     fn serve(self: Arc<Self>, guest: Guest) -> Task<Served>;
-
-    /// The plugin itself, for those who made it.
-    fn as_any(&self) -> &dyn Any;
 }
 
 /// How a plugin is done with a connection.

@@ -43,7 +43,6 @@ pub mod target;
 #[cfg(test)]
 mod testing;
 
-use std::any::Any;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -91,10 +90,6 @@ impl Plugin for Gateway {
             }
             _ => Box::pin(http1::serve(self, shelf, guest)),
         }
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

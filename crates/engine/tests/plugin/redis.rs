@@ -1,7 +1,6 @@
 //! Redis as a plugin: it answers `PING` itself, so that probes cost no server anything, and relays a connection to a
 //! server of the listener's pool from its first other command on. It never looks at what a server says.
 
-use std::any::Any;
 use std::sync::Arc;
 
 use ringgate_engine::plugin::{
@@ -27,10 +26,6 @@ impl Plugin for Redis {
                 is_logged,
             }
         })
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 
