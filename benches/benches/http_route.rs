@@ -63,7 +63,7 @@ fn head(criterion: &mut Criterion) {
                 port: Some(8080),
                 peer: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
                 is_peer_trusted: false,
-                request_id: id.as_str(),
+                request_id: id.as_bytes(),
                 consumer: None,
                 is_authorization_ours: true,
                 options: check_connection(&fields).unwrap_or_default(),

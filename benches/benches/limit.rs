@@ -37,7 +37,7 @@ fn limit(criterion: &mut Criterion) {
     });
     group.bench_function("field_clock_alone", |bencher| bencher.iter(Instant::now));
     let verdict = limiter.admit(Key::Field(&value), Instant::now());
-    let mut items = String::new();
+    let mut items = Vec::new();
     group.bench_function("written", |bencher| {
         bencher.iter(|| {
             items.clear();

@@ -90,7 +90,7 @@ fn forward(
         port: Some(8080),
         peer: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         is_peer_trusted: false,
-        request_id: id.as_str(),
+        request_id: id.as_bytes(),
         consumer: None,
         is_authorization_ours: false,
         options: check_connection(&head.fields).ok()?,
@@ -112,7 +112,7 @@ fn back(bytes: &[u8], head: &mut ResponseHead, out: &mut Vec<u8>) -> Option<()> 
     let date = "Sun, 06 Nov 1994 08:49:37 GMT";
     prepare_response(
         &mut head.fields,
-        "0123456789abcdef0123456789abcdef",
+        b"0123456789abcdef0123456789abcdef",
         date,
         false,
     );

@@ -46,7 +46,7 @@ impl<'a> Asked<'a> {
         rules: &Rules,
         shelf: &Shelf,
         record: &Record,
-        told: &mut Told,
+        told: &mut Told<'_>,
         (version, method, target, framing): (Version, &'a str, &'a str, Framing),
         fields: &Fields,
     ) -> Result<Self, Refusal> {
@@ -63,7 +63,7 @@ impl<'a> Asked<'a> {
             record.note_client(address);
         }
         let request_id = request_id(fields, client.is_peer_trusted, &mut shelf.ids.borrow_mut());
-        record.note_id(request_id.as_str());
+        record.note_id(&request_id);
         told.request_id = Some(request_id);
         if let Some(refusal) = refused_method(method) {
             return Err(refusal);

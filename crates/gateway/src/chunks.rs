@@ -191,16 +191,16 @@ fn trailer(line: &[u8]) -> Option<(&str, &[u8])> {
 /// (RFC 9110 §6.5.1).
 pub(crate) fn is_forbidden_trailer(field: Field<'_>) -> bool {
     let is_of_head = !matches!(field.known, Known::Other | Known::Date);
-    let names = [
-        "cache-control",
-        "content-encoding",
-        "content-range",
-        "content-type",
-        "max-forwards",
-        "range",
-        "set-cookie",
+    let names: [&[u8]; 7] = [
+        b"cache-control",
+        b"content-encoding",
+        b"content-range",
+        b"content-type",
+        b"max-forwards",
+        b"range",
+        b"set-cookie",
     ];
-    is_of_head || is_trust(field) || field.name.contains('_') || names.contains(&field.name)
+    is_of_head || is_trust(field) || field.name.contains(&b'_') || names.contains(&field.name)
 }
 
 #[cfg(test)]

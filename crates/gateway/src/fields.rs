@@ -125,8 +125,8 @@ impl Known {
 pub struct Field<'a> {
     /// What it is known as.
     pub known: Known,
-    /// In lower case.
-    pub name: &'a str,
+    /// ASCII in lower case.
+    pub name: &'a [u8],
     /// Without white space around it.
     pub value: &'a [u8],
 }
@@ -134,30 +134,40 @@ pub struct Field<'a> {
 /// The fields of one head.
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
-    names: String,
-    values: Vec<u8>,
+    /// Each as HTTP/1 writes it (RFC 9112 §5): `name: value` and the end of the line.
+    lines: Vec<u8>,
     list: Vec<Entry>,
 }
 
+/// Where a field lies among the lines.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     known: Known,
     removed: bool,
     name_len: u16,
-    name: u32,
-    value: u32,
+    start: u32,
     value_len: u32,
 }
 
+/// Between name and value.
+const COLON: &[u8] = b": ";
+
+/// Behind the value.
+const END: &[u8] = b"\r\n";
+
 impl Entry {
     fn name(self) -> Range<usize> {
-        let start = self.name as usize;
+        let start = self.start as usize;
         start..start + usize::from(self.name_len)
     }
 
     fn value(self) -> Range<usize> {
-        let start = self.value as usize;
+        let start = self.name().end + COLON.len();
         start..start + self.value_len as usize
+    }
+
+    fn line(self) -> Range<usize> {
+        self.start as usize..self.value().end + END.len()
     }
 }
 
@@ -167,36 +177,42 @@ impl Fields {
 
     /// Forgets all and keeps the room.
     pub fn clear(&mut self) {
-        self.names.clear();
-        self.values.clear();
+        self.lines.clear();
         self.list.clear();
     }
 
     /// Bytes that are kept for it.
     pub fn room(&self) -> usize {
-        let list = self.list.capacity() * size_of::<Entry>();
-        self.names.capacity() + self.values.capacity() + list
+        self.lines.capacity() + self.list.capacity() * size_of::<Entry>()
     }
 
     /// Adds a field behind the others. The name is ASCII.
     pub fn push(&mut self, name: &str, value: &[u8]) {
+        self.lines
+            .reserve(name.len() + COLON.len() + value.len() + END.len());
         self.push_written(name, |out| out.extend_from_slice(value));
     }
 
     /// Adds a field behind the others, whose value is what `write` appends. The name is ASCII.
     pub fn push_written(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
-        let (start, value) = (self.names.len(), self.values.len());
-        let name = &name[..name.floor_char_boundary(Self::NAME_BYTES_MAX)];
-        self.names.push_str(name);
-        self.names[start..].make_ascii_lowercase();
-        write(&mut self.values);
+        let lines = &mut self.lines;
+        let start = lines.len();
+        let name = name.as_bytes();
+        lines.extend_from_slice(&name[..name.len().min(Self::NAME_BYTES_MAX)]);
+        let name = &mut lines[start..];
+        name.make_ascii_lowercase();
+        let (known, name_len) = (Known::of(name), name.len());
+        lines.extend_from_slice(COLON);
+        let value = lines.len();
+        write(lines);
+        let value_len = lines.len().saturating_sub(value);
+        lines.extend_from_slice(END);
         self.list.push(Entry {
-            known: Known::of(&self.names.as_bytes()[start..]),
+            known,
             removed: false,
-            name_len: name.len() as u16,
-            name: start as u32,
-            value: value as u32,
-            value_len: self.values.len().saturating_sub(value) as u32,
+            name_len: name_len as u16,
+            start: start as u32,
+            value_len: value_len as u32,
         });
     }
 
@@ -208,32 +224,27 @@ impl Fields {
 
     /// Removes all fields of that name, which is in lower case.
     pub fn remove(&mut self, name: &str) {
-        let names = &self.names;
-        for entry in &mut self.list {
-            if &names[entry.name()] == name {
-                entry.removed = true;
-            }
-        }
+        self.remove_if(|field| field.name == name.as_bytes());
     }
 
     /// Removes all fields for which `unwanted` holds.
     pub fn remove_if(&mut self, mut unwanted: impl FnMut(Field<'_>) -> bool) {
         for entry in &mut self.list {
-            entry.removed = entry.removed || unwanted(field(&self.names, &self.values, *entry));
+            entry.removed = entry.removed || unwanted(field(&self.lines, *entry));
         }
     }
 
     /// All of them, in their order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> + Clone {
         let kept = self.list.iter().filter(|entry| !entry.removed);
-        kept.map(|entry| field(&self.names, &self.values, *entry))
+        kept.map(|entry| field(&self.lines, *entry))
     }
 
     /// The values of a known field, in their order.
     pub fn all(&self, known: Known) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
         let wanted = move |entry: &&Entry| entry.known == known && !entry.removed;
         let kept = self.list.iter().filter(wanted);
-        kept.map(|entry| &self.values[entry.value()])
+        kept.map(|entry| &self.lines[entry.value()])
     }
 
     /// The first value of a known field.
@@ -243,7 +254,9 @@ impl Fields {
 
     /// The values of a field by its name in lower case, in their order.
     pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + Clone {
-        let of = self.iter().filter(move |field| field.name == name);
+        let of = self
+            .iter()
+            .filter(move |field| field.name == name.as_bytes());
         of.map(|field| field.value)
     }
 
@@ -262,27 +275,43 @@ impl Fields {
         self.iter().next().is_none()
     }
 
-    /// Writes them as HTTP/1 does (RFC 9112 §5), without the empty line at the end.
+    /// Writes them as HTTP/1 does, without the empty line at the end.
     pub fn write(&self, out: &mut Vec<u8>) {
-        for field in self.iter() {
-            write_field(out, field.name, field.value);
+        self.write_if(out, |_| true);
+    }
+
+    /// Writes those that are wanted.
+    pub fn write_if(&self, out: &mut Vec<u8>, is_wanted: impl Fn(Known) -> bool) {
+        // Lines that lie behind each other go together.
+        let mut run = 0..0;
+        for entry in &self.list {
+            if entry.removed || !is_wanted(entry.known) {
+                continue;
+            }
+            let line = entry.line();
+            if line.start != run.end {
+                out.extend_from_slice(&self.lines[run.clone()]);
+                run.start = line.start;
+            }
+            run.end = line.end;
         }
+        out.extend_from_slice(&self.lines[run]);
     }
 }
 
 /// Writes one field as HTTP/1 does.
 pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
+    out.extend_from_slice(COLON);
     out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(END);
 }
 
-fn field<'a>(names: &'a str, values: &'a [u8], entry: Entry) -> Field<'a> {
+fn field<'a>(lines: &'a [u8], entry: Entry) -> Field<'a> {
     Field {
         known: entry.known,
-        name: &names[entry.name()],
-        value: &values[entry.value()],
+        name: &lines[entry.name()],
+        value: &lines[entry.value()],
     }
 }
 

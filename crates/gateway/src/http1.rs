@@ -151,7 +151,7 @@ async fn one(
 ) -> After {
     let mut heads = shelf.heads();
     let mut out = shelf.buffer();
-    let record = Record::begin_now(guest, &rules.counters);
+    let record = Record::begin_now(guest, shelf, &rules.counters);
     let (request, response) = &mut *heads;
     let ask = Ask {
         guest,

@@ -286,7 +286,7 @@ impl Stream {
         let rules = &self.gateway.rules;
         let mut heads = self.shelf.heads();
         let (head, response) = &mut *heads;
-        let record = Record::begin_now(&self.guest, &rules.counters);
+        let record = Record::begin_now(&self.guest, &self.shelf, &rules.counters);
         let (parts, body) = request.into_parts();
         let mut reply = Reply::Two(respond);
         match read(

@@ -151,9 +151,9 @@ pub(crate) async fn attend(
 }
 
 /// Answers a request: the order of the stages.
-async fn answer(
-    ask: &mut Ask<'_>,
-    told: &mut Told,
+async fn answer<'a>(
+    ask: &mut Ask<'a>,
+    told: &mut Told<'a>,
     incoming: &mut Incoming<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<Forwarded, Refusal> {

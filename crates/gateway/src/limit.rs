@@ -4,7 +4,6 @@
 
 mod table;
 
-use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -145,15 +144,16 @@ impl Limiter {
         &self.policy
     }
 
-    /// Appends the item of `RateLimit`, `"default";r=50;t=30`, to those of other limits.
-    pub fn write(&self, verdict: &Verdict, items: &mut String) {
-        if !items.is_empty() {
-            items.push_str(", ");
-        }
-        let (name, remaining) = (&self.name, verdict.remaining.min(INTEGER_MAX));
-        let seconds = verdict.seconds();
-        // Writing into a String cannot fail.
-        let _ = write!(items, "\"{name}\";r={remaining};t={seconds}");
+    /// Appends the item of `RateLimit`, `"default";r=50;t=30`.
+    pub fn write(&self, verdict: &Verdict, out: &mut Vec<u8>) {
+        let mut digits = itoa::Buffer::new();
+        out.push(b'"');
+        out.extend_from_slice(self.name.as_bytes());
+        out.extend_from_slice(b"\";r=");
+        let remaining = verdict.remaining.min(INTEGER_MAX);
+        out.extend_from_slice(digits.format(remaining).as_bytes());
+        out.extend_from_slice(b";t=");
+        out.extend_from_slice(digits.format(verdict.seconds()).as_bytes());
     }
 
     /// What stands for a key. The first byte that is hashed tells the kinds apart.
@@ -179,6 +179,12 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    fn written(limiter: &Limiter, verdict: &Verdict) -> String {
+        let mut out = Vec::new();
+        limiter.write(verdict, &mut out);
+        String::from_utf8(out).unwrap()
+    }
 
     fn limit(count: u32, period: Duration, burst: u32) -> RateLimit {
         let some = |number| NonZeroU32::new(number).unwrap();
@@ -290,10 +296,11 @@ mod tests {
             let now = Instant::now();
             let verdicts = (0..requests).map(|_| limiter.admit(client("::1"), now));
             let last = verdicts.last().unwrap();
-            let mut items = String::new();
-            limiter.write(&last, &mut items);
             assert_eq!(limiter.policy(), policy);
-            assert_eq!((items.as_str(), last.admitted), (item, admitted));
+            assert_eq!(
+                (written(&limiter, &last).as_str(), last.admitted),
+                (item, admitted)
+            );
         };
         let ten = 10 * SECOND;
         let policy = "\"default\";q=100;w=10";
@@ -349,13 +356,12 @@ mod tests {
             policies.join(", "),
             "\"client_ip\";q=10;w=1, \"header:x-key\";q=10;w=1, \"client_ip-2\";q=10;w=1"
         );
-        let mut items = String::new();
-        for limiter in &limiters {
-            let verdict = limiter.admit(client("::1"), Instant::now());
-            limiter.write(&verdict, &mut items);
-        }
+        let items: Vec<String> = limiters
+            .iter()
+            .map(|limiter| written(limiter, &limiter.admit(client("::1"), Instant::now())))
+            .collect();
         assert_eq!(
-            items,
+            items.join(", "),
             "\"client_ip\";r=9;t=1, \"header:x-key\";r=9;t=1, \"client_ip-2\";r=9;t=1"
         );
         assert!(Limiter::all(&[]).is_empty());
@@ -385,8 +391,7 @@ mod tests {
                 ] {
                     let verdict = limiter.admit(client("::1"), now);
                     assert!(verdict.seconds() >= 1 && verdict.seconds() <= INTEGER_MAX);
-                    let mut items = String::new();
-                    limiter.write(&verdict, &mut items);
+                    let items = written(&limiter, &verdict);
                     assert!(limiter.policy().len() < 60 && items.len() < 60, "{items}");
                 }
             }

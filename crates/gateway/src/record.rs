@@ -3,12 +3,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
+use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringgate_engine::plugin::{ClosedBy, Guest, Pool, Reason, Server, Sleep, Value, now};
 
 use crate::counters::HttpCounters;
+use crate::forwarded::RequestId;
+use crate::shelf::Shelf;
 
 /// The status in log and metrics of a request whose client went away before an answer began.
 const GONE: u16 = 499;
@@ -22,14 +26,35 @@ struct Place {
     server: Option<Arc<Server>>,
 }
 
+/// Words of a request, one behind the other in text that the shelf lends.
+#[derive(Default)]
+struct Words {
+    text: String,
+    method: Range<usize>,
+    id: Range<usize>,
+    host: Range<usize>,
+    path: Range<usize>,
+}
+
+impl Words {
+    fn push(&mut self, word: &str) -> Range<usize> {
+        let start = self.text.len();
+        self.text.push_str(word);
+        start..self.text.len()
+    }
+
+    fn of(&self, range: &Range<usize>) -> &str {
+        &self.text[range.clone()]
+    }
+}
+
 /// One request.
 pub(crate) struct Record {
     guest: Guest,
+    shelf: Rc<Shelf>,
     counters: Arc<HttpCounters>,
     started: Instant,
-    method: RefCell<String>,
-    host: RefCell<String>,
-    path: RefCell<String>,
+    words: RefCell<Words>,
     /// The number of its route in the counters and its name.
     route: RefCell<(usize, Option<Arc<str>>)>,
     client: Cell<Option<IpAddr>>,
@@ -42,19 +67,24 @@ pub(crate) struct Record {
     retries: Cell<u32>,
     ending: Cell<Option<(ClosedBy, Reason)>>,
     consumer: RefCell<Option<Arc<str>>>,
-    request_id: RefCell<String>,
 }
 
 impl Record {
     /// One that begins now.
-    pub(crate) fn begin_now(guest: &Guest, counters: &Arc<HttpCounters>) -> Self {
+    pub(crate) fn begin_now(
+        guest: &Guest,
+        shelf: &Rc<Shelf>,
+        counters: &Arc<HttpCounters>,
+    ) -> Self {
         Self {
             guest: guest.clone(),
+            shelf: shelf.clone(),
             counters: counters.clone(),
             started: now(),
-            method: RefCell::default(),
-            host: RefCell::default(),
-            path: RefCell::default(),
+            words: RefCell::new(Words {
+                text: shelf.text(),
+                ..Words::default()
+            }),
             route: RefCell::default(),
             client: Cell::new(None),
             place: RefCell::default(),
@@ -66,20 +96,21 @@ impl Record {
             retries: Cell::new(0),
             ending: Cell::new(None),
             consumer: RefCell::default(),
-            request_id: RefCell::default(),
         }
     }
 
     /// Notes the method.
     pub(crate) fn note_method(&self, method: &str) {
-        self.method.borrow_mut().push_str(method);
+        let words = &mut *self.words.borrow_mut();
+        words.method = words.push(method);
     }
 
     /// Notes what was asked for, when that is logged.
     pub(crate) fn note_target(&self, host: &str, path: &str) {
         if self.guest.logs() {
-            self.host.borrow_mut().push_str(cut(host));
-            self.path.borrow_mut().push_str(cut(path));
+            let words = &mut *self.words.borrow_mut();
+            words.host = words.push(cut(host));
+            words.path = words.push(cut(path));
         }
     }
 
@@ -99,9 +130,10 @@ impl Record {
     }
 
     /// Notes the id of the request.
-    pub(crate) fn note_id(&self, id: &str) {
+    pub(crate) fn note_id(&self, id: &RequestId) {
         if self.guest.logs() {
-            self.request_id.borrow_mut().push_str(id);
+            let words = &mut *self.words.borrow_mut();
+            words.id = words.push(id.as_str());
         }
     }
 
@@ -187,6 +219,7 @@ impl Record {
     }
 
     fn log(&self, took: Duration, (by, reason): (ClosedBy, Reason)) {
+        let words = &*self.words.borrow();
         self.guest.log(|line| {
             line.field("time", Value::Now);
             line.field("listener", Value::Text(&self.guest.listener().name));
@@ -209,14 +242,13 @@ impl Record {
             if let Some(tls) = self.guest.tls() {
                 line.field("tls", Value::Text(tls));
             }
-            for (name, text) in [
-                ("method", &self.method),
-                ("host", &self.host),
-                ("path", &self.path),
+            for (name, range) in [
+                ("method", &words.method),
+                ("host", &words.host),
+                ("path", &words.path),
             ] {
-                let text = text.borrow();
-                if !text.is_empty() {
-                    line.field(name, Value::Text(&text));
+                if !range.is_empty() {
+                    line.field(name, Value::Text(words.of(range)));
                 }
             }
             line.field("status", Value::Count(self.shown_status().into()));
@@ -238,9 +270,8 @@ impl Record {
             if let Some(consumer) = &*self.consumer.borrow() {
                 line.field("consumer", Value::Text(consumer));
             }
-            let id = self.request_id.borrow();
-            if !id.is_empty() {
-                line.field("request_id", Value::Text(&id));
+            if !words.id.is_empty() {
+                line.field("request_id", Value::Text(words.of(&words.id)));
             }
         });
     }
@@ -261,15 +292,17 @@ impl Drop for Record {
             None => (ClosedBy::Client, Reason::ClientReset),
         });
         let route = self.route_number();
-        self.counters.of(self.guest.worker()).request(
-            route,
-            &self.method.borrow(),
-            self.shown_status(),
-            took,
-        );
         if self.guest.logs() {
             self.log(took, ending);
         }
+        let words = self.words.take();
+        self.counters.of(self.guest.worker()).request(
+            route,
+            words.of(&words.method),
+            self.shown_status(),
+            took,
+        );
+        self.shelf.give_back_text(words.text);
     }
 }
 

@@ -153,9 +153,7 @@ impl Answer<'_> {
     fn begin(&mut self, head: &Head<'_>) -> Written<'_> {
         let out = &mut *self.out;
         push_line(out, head.status);
-        for field in head.fields.iter().filter(|field| !is_ours(field.known)) {
-            write_field(out, field.name, field.value);
-        }
+        head.fields.write_if(out, |known| !is_ours(known));
         let frame = match head.framing {
             Framing::None => {
                 match head.length {

@@ -25,7 +25,7 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 /// Answers a request that no server answers.
 pub(crate) async fn refuse(
     ask: &Ask<'_>,
-    told: &Told,
+    told: &Told<'_>,
     refusal: Refusal,
     incoming: &mut Incoming<'_>,
     reply: &mut Reply<'_>,

@@ -36,6 +36,7 @@ pub(crate) struct Shelf {
     pub(crate) memory: RefCell<Memory>,
     budgets: RefCell<Vec<Option<Budget>>>,
     buffers: RefCell<Vec<Vec<u8>>>,
+    texts: RefCell<Vec<String>>,
     heads: RefCell<Vec<Heads>>,
     random: Cell<u64>,
     /// Names of requests.
@@ -58,11 +59,21 @@ impl Shelf {
 
     /// Takes a buffer back.
     pub(crate) fn give_back(&self, mut buffer: Vec<u8>) {
-        let mut buffers = self.buffers.borrow_mut();
-        if buffers.len() < KEPT_MAX && buffer.capacity() <= KEPT_BYTES_MAX {
-            buffer.clear();
-            buffers.push(buffer);
-        }
+        let bytes = buffer.capacity();
+        buffer.clear();
+        keep(&self.buffers, buffer, bytes);
+    }
+
+    /// An empty text.
+    pub(crate) fn text(&self) -> String {
+        self.texts.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes a text back.
+    pub(crate) fn give_back_text(&self, mut text: String) {
+        let bytes = text.capacity();
+        text.clear();
+        keep(&self.texts, text, bytes);
     }
 
     /// Room for the heads of one request.
@@ -72,11 +83,8 @@ impl Shelf {
 
     /// Takes it back.
     pub(crate) fn give_back_heads(&self, heads: Heads) {
-        let mut kept = self.heads.borrow_mut();
         let bytes = heads.0.fields.room() + heads.1.fields.room();
-        if kept.len() < KEPT_MAX && bytes <= KEPT_BYTES_MAX {
-            kept.push(heads);
-        }
+        keep(&self.heads, heads, bytes);
     }
 
     /// Notes a request for a pool.
@@ -119,5 +127,13 @@ impl Shelf {
         let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+}
+
+/// Keeps room of so many bytes for the next one, when it is not too much.
+fn keep<T>(kept: &RefCell<Vec<T>>, room: T, bytes: usize) {
+    let mut kept = kept.borrow_mut();
+    if kept.len() < KEPT_MAX && bytes <= KEPT_BYTES_MAX {
+        kept.push(room);
     }
 }

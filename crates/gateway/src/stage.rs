@@ -13,7 +13,7 @@ use crate::auth::{Identity, Presented};
 use crate::fields::{Fields, Known};
 use crate::forwarded::{Facts, Received, RequestId, prepare_request, prepare_response};
 use crate::head::{Framing, ResponseHead, Version};
-use crate::limit::{Key, Limiter};
+use crate::limit::{Key, Limiter, Verdict};
 use crate::record::Record;
 use crate::redirect::redirect_location;
 use crate::refusal::Refusal;
@@ -23,49 +23,61 @@ use crate::shelf::Shelf;
 
 /// What answers to this request say besides, whoever makes them.
 #[derive(Default)]
-pub(crate) struct Told {
+pub(crate) struct Told<'a> {
     pub(crate) request_id: Option<RequestId>,
     /// The client may still wait before it sends its body.
     pub(crate) expects_continue: bool,
-    /// The items of `RateLimit` and of `RateLimit-Policy`.
-    pub(crate) limits: String,
-    pub(crate) policies: String,
+    /// What limits said to it.
+    verdicts: Vec<(&'a Limiter, Verdict)>,
 }
 
-impl Told {
-    fn note(&mut self, limiter: &Limiter, verdict: &crate::limit::Verdict) {
-        limiter.write(verdict, &mut self.limits);
-        if !self.policies.is_empty() {
-            self.policies.push_str(", ");
-        }
-        self.policies.push_str(limiter.policy());
-    }
-
+impl Told<'_> {
     /// Adds the fields to an answer.
     pub(crate) fn write(&self, fields: &mut Fields) {
-        if !self.limits.is_empty() {
-            fields.set("ratelimit-policy", self.policies.as_bytes());
-            fields.set("ratelimit", self.limits.as_bytes());
+        if self.verdicts.is_empty() {
+            return;
         }
+        fields.remove_if(|field| matches!(field.name, b"ratelimit-policy" | b"ratelimit"));
+        self.list(fields, "ratelimit-policy", |limiter, _, out| {
+            out.extend_from_slice(limiter.policy().as_bytes());
+        });
+        self.list(fields, "ratelimit", Limiter::write);
+    }
+
+    /// Adds a field with an item of each limit.
+    fn list(
+        &self,
+        fields: &mut Fields,
+        name: &str,
+        write: impl Fn(&Limiter, &Verdict, &mut Vec<u8>),
+    ) {
+        fields.push_written(name, |out| {
+            for (at, (limiter, verdict)) in self.verdicts.iter().enumerate() {
+                if at > 0 {
+                    out.extend_from_slice(b", ");
+                }
+                write(limiter, verdict, out);
+            }
+        });
     }
 }
 
 /// A request on its way through the stages.
-pub(crate) struct Stage<'a> {
+pub(crate) struct Stage<'a, 'r: 'a> {
     guest: &'a Guest,
     shelf: &'a Shelf,
     record: &'a Record,
-    rules: &'a Rules,
+    rules: &'r Rules,
     asked: &'a Asked<'a>,
-    course: &'a Course,
+    course: &'r Course,
     path: std::borrow::Cow<'a, str>,
 }
 
-impl<'a> Stage<'a> {
+impl<'a, 'r: 'a> Stage<'a, 'r> {
     /// Finds what is done with the request: by its route, or by the listener's rules where none matches.
     pub(crate) fn find(
         guest: &'a Guest,
-        rules: &'a Rules,
+        rules: &'r Rules,
         shelf: &'a Shelf,
         record: &'a Record,
         asked: &'a Asked<'a>,
@@ -116,7 +128,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Counts the request against the limits that need no consumer.
-    pub(crate) fn limit_client(&self, fields: &Fields, told: &mut Told) -> Result<(), Refusal> {
+    pub(crate) fn limit_client(&self, fields: &Fields, told: &mut Told<'r>) -> Result<(), Refusal> {
         for limiter in &self.course.early_limits {
             let key = match limiter.by() {
                 LimitBy::Header(name) => match one(fields, name)? {
@@ -134,7 +146,7 @@ impl<'a> Stage<'a> {
     pub(crate) fn limit_consumer(
         &self,
         identity: Option<&Identity>,
-        told: &mut Told,
+        told: &mut Told<'r>,
     ) -> Result<(), Refusal> {
         for limiter in &self.course.late_limits {
             let key = match identity {
@@ -154,9 +166,14 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn limit(&self, limiter: &Limiter, key: Key<'_>, told: &mut Told) -> Result<(), Refusal> {
+    fn limit(
+        &self,
+        limiter: &'r Limiter,
+        key: Key<'_>,
+        told: &mut Told<'r>,
+    ) -> Result<(), Refusal> {
         let verdict = limiter.admit(key, now());
-        told.note(limiter, &verdict);
+        told.verdicts.push((limiter, verdict));
         if verdict.admitted {
             return Ok(());
         }
@@ -262,7 +279,7 @@ impl<'a> Stage<'a> {
             port: self.guest.port(),
             peer: self.guest.peer().map(|peer| peer.ip()),
             is_peer_trusted: asked.client.is_peer_trusted,
-            request_id: asked.request_id.as_str(),
+            request_id: asked.request_id.as_bytes(),
             consumer: identity.map(|identity| &*identity.consumer.name),
             is_authorization_ours: identity.is_some_and(|identity| identity.consumed),
             options: self.options(),
@@ -282,7 +299,7 @@ impl<'a> Stage<'a> {
     }
 
     /// The request for a server, with these fields.
-    pub(crate) fn request<'r>(&'r self, fields: &'r Fields) -> Request<'r> {
+    pub(crate) fn request<'f>(&'f self, fields: &'f Fields) -> Request<'f> {
         let asked = self.asked;
         let mut kinds = fields.named("content-type");
         Request {
@@ -302,12 +319,12 @@ impl<'a> Stage<'a> {
     }
 
     /// Makes of a server's fields those for the client.
-    pub(crate) fn prepare_answer(&self, told: &Told, head: &mut ResponseHead) {
+    pub(crate) fn prepare_answer(&self, told: &Told<'_>, head: &mut ResponseHead) {
         let fields = &mut head.fields;
-        let id = self.asked.request_id;
+        let id = self.asked.request_id.as_bytes();
         let is_upgrade = head.status == 101;
         self.shelf
-            .with_date(|date| prepare_response(fields, id.as_str(), date, is_upgrade));
+            .with_date(|date| prepare_response(fields, id, date, is_upgrade));
         change(&self.course.response_fields, fields);
         told.write(fields);
     }
@@ -325,7 +342,7 @@ fn change(changes: &FieldChanges, fields: &mut Fields) {
 
 /// The one value of a field that decides something.
 fn one<'f>(fields: &'f Fields, name: &str) -> Result<Option<&'f [u8]>, Refusal> {
-    let mut values = fields.iter().filter(|field| field.name == name);
+    let mut values = fields.iter().filter(|field| field.name == name.as_bytes());
     match (values.next(), values.next()) {
         (Some(field), None) => Ok(Some(field.value)),
         (None, _) => Ok(None),

@@ -119,7 +119,7 @@ pub(crate) fn push_all(map: &HeaderMap, fields: &mut Fields) {
 pub(crate) fn map_of<'a>(fields: impl Iterator<Item = Field<'a>>) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(fields.size_hint().1.unwrap_or_default());
     for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes());
+        let name = HeaderName::from_bytes(field.name);
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(field.value)) {
             map.append(name, value);
         }

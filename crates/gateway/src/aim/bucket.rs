@@ -15,7 +15,7 @@ pub(super) struct Bucket {
     /// Those that are tried, in their order.
     tried: Vec<u32>,
     /// Those that want a value of a field: by its name, then by the value.
-    by_field: Map<Box<str>, ByValue>,
+    by_field: Map<Box<[u8]>, ByValue>,
 }
 
 /// Routes by the value that they want of a field.
@@ -45,7 +45,7 @@ impl Bucket {
             let list = match best {
                 None => &mut self.tried,
                 Some((name, value)) => {
-                    let of_name = self.by_field.entry(name.into()).or_default();
+                    let of_name = self.by_field.entry(name.as_bytes().into()).or_default();
                     of_name.entry(value.as_bytes().into()).or_default()
                 }
             };

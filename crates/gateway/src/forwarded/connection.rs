@@ -81,7 +81,6 @@ fn stays(option: &[u8]) -> bool {
     lower.copy_from_slice(option);
     lower.make_ascii_lowercase();
     let known = Known::of(lower);
-    let name = std::str::from_utf8(lower).unwrap_or_default();
     let is_of_message = matches!(
         known,
         Known::Authorization
@@ -92,22 +91,22 @@ fn stays(option: &[u8]) -> bool {
             | Known::Host
             | Known::TransferEncoding
     );
-    let names = [
-        "cache-control",
-        "content-encoding",
-        "content-type",
-        "range",
-        "set-cookie",
-        "traceparent",
-        "tracestate",
-        "via",
+    let names: [&[u8]; 8] = [
+        b"cache-control",
+        b"content-encoding",
+        b"content-type",
+        b"range",
+        b"set-cookie",
+        b"traceparent",
+        b"tracestate",
+        b"via",
     ];
     let field = Field {
         known,
-        name,
+        name: lower,
         value: &[],
     };
-    is_of_message || names.contains(&name) || is_trust(field)
+    is_of_message || names.contains(&&*lower) || is_trust(field)
 }
 
 /// One protocol by one field; a list would have the server choose what the client did not check.

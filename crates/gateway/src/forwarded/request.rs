@@ -36,7 +36,7 @@ pub struct Facts<'a> {
     /// Whether that is a trusted proxy ([`super::client_of`]).
     pub is_peer_trusted: bool,
     /// Its name ([`super::request_id`]).
-    pub request_id: &'a str,
+    pub request_id: &'a [u8],
     /// Who the client has shown to be.
     pub consumer: Option<&'a str>,
     /// `Authorization` was for the gateway, and is not for the server.
@@ -73,9 +73,9 @@ pub fn prepare_request(fields: &mut Fields, facts: &Facts<'_>) {
         known if known.is_hop_by_hop() || is_never(known) => true,
         _ => {
             (!facts.is_peer_trusted && is_trust(field))
-                || memchr::memchr(b'_', field.name.as_bytes()).is_some()
+                || memchr::memchr(b'_', field.name).is_some()
                 || ended
-                    .binary_search_by(|name| (**name).cmp(field.name.as_bytes()))
+                    .binary_search_by(|name| (**name).cmp(field.name))
                     .is_ok()
         }
     });
@@ -90,7 +90,7 @@ pub fn prepare_request(fields: &mut Fields, facts: &Facts<'_>) {
     }
     fields.push("via", via(facts.received));
     told.write(fields, facts);
-    fields.push("x-request-id", facts.request_id.as_bytes());
+    fields.push("x-request-id", facts.request_id);
     if let Some(consumer) = facts.consumer {
         fields.push("x-consumer", &plain(consumer));
     }
@@ -202,7 +202,7 @@ mod tests {
         port: Some(8080),
         peer: Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1))),
         is_peer_trusted: false,
-        request_id: "id",
+        request_id: b"id",
         consumer: None,
         is_authorization_ours: false,
         options: ConnectionOptions {

@@ -7,7 +7,7 @@ use crate::fields::{Fields, Known};
 /// Makes of a server's fields those for the client: those of the server's connection go, `X-Request-Id` is the
 /// request's, and `Date` is added where there is none (RFC 9110 §6.6.1). `date` is the time as IMF-fixdate. Of a 101
 /// (`is_upgrade`) `Connection` and `Upgrade` stay.
-pub fn prepare_response(fields: &mut Fields, request_id: &str, date: &str, is_upgrade: bool) {
+pub fn prepare_response(fields: &mut Fields, request_id: &[u8], date: &str, is_upgrade: bool) {
     let ended = ended(fields);
     let mut has_date = false;
     fields.remove_if(|field| match field.known {
@@ -19,7 +19,7 @@ pub fn prepare_response(fields: &mut Fields, request_id: &str, date: &str, is_up
         Known::XRequestId => true,
         known if known.is_hop_by_hop() => true,
         _ => ended
-            .binary_search_by(|name| (**name).cmp(field.name.as_bytes()))
+            .binary_search_by(|name| (**name).cmp(field.name))
             .is_ok(),
     });
     if !has_date {
@@ -28,7 +28,7 @@ pub fn prepare_response(fields: &mut Fields, request_id: &str, date: &str, is_up
     if is_upgrade {
         fields.push("connection", b"upgrade");
     }
-    fields.push("x-request-id", request_id.as_bytes());
+    fields.push("x-request-id", request_id);
 }
 
 #[cfg(test)]
@@ -41,7 +41,7 @@ mod tests {
         for (name, value) in given {
             fields.push(name, value.as_bytes());
         }
-        prepare_response(&mut fields, "id", "now", is_upgrade);
+        prepare_response(&mut fields, b"id", "now", is_upgrade);
         let mut out = Vec::new();
         fields.write(&mut out);
         let text = String::from_utf8(out).unwrap();

@@ -27,33 +27,33 @@ pub(super) fn is_never(known: Known) -> bool {
     )
 }
 
-fn is_trust_name(name: &str) -> bool {
+fn is_trust_name(name: &[u8]) -> bool {
     // Most names are told apart by two bytes.
-    match name.as_bytes() {
+    match name {
         [b'x', b'-', ..] => {}
-        [b't', b'r', ..] => return name == "true-client-ip",
-        [b'c', b'f', ..] => return name == "cf-connecting-ip",
-        [b'f', b'a', ..] => return name == "fastly-client-ip",
-        [b's', b's', ..] => return name.starts_with("ssl-client-"),
+        [b't', b'r', ..] => return name == b"true-client-ip",
+        [b'c', b'f', ..] => return name == b"cf-connecting-ip",
+        [b'f', b'a', ..] => return name == b"fastly-client-ip",
+        [b's', b's', ..] => return name.starts_with(b"ssl-client-"),
         _ => return false,
     }
-    const FAMILIES: [&str; 7] = [
-        "x-forwarded-",
-        "x-auth-request-",
-        "x-client-cert",
-        "x-envoy-",
-        "x-original-",
-        "x-remote-",
-        "x-ssl-",
+    const FAMILIES: [&[u8]; 7] = [
+        b"x-forwarded-",
+        b"x-auth-request-",
+        b"x-client-cert",
+        b"x-envoy-",
+        b"x-original-",
+        b"x-remote-",
+        b"x-ssl-",
     ];
     FAMILIES.iter().any(|family| name.starts_with(family))
         || matches!(
             name,
-            "x-authenticated-user"
-                | "x-client-ip"
-                | "x-cluster-client-ip"
-                | "x-host"
-                | "x-real-ip"
-                | "x-user"
+            b"x-authenticated-user"
+                | b"x-client-ip"
+                | b"x-cluster-client-ip"
+                | b"x-host"
+                | b"x-real-ip"
+                | b"x-user"
         )
 }
