@@ -103,6 +103,20 @@ impl Link {
         self.send(&mut [IoSlice::new(bytes)]).await
     }
 
+    /// Sends what there is room for at once; nothing where the link encrypts.
+    ///
+    /// # Errors
+    /// Those of send(2).
+    pub fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        if self.wire.tls.is_some() {
+            return Ok(0);
+        }
+        match self.wire.stream.try_send(&[IoSlice::new(bytes)]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            sent => sent,
+        }
+    }
+
     /// Takes some of the pieces over, for a caller that polls; what is encrypted goes out with
     /// [`Link::poll_flush`].
     ///

@@ -188,20 +188,32 @@ impl Fields {
 
     /// Adds a field behind the others. The name is ASCII.
     pub fn push(&mut self, name: &str, value: &[u8]) {
-        self.lines
-            .reserve(name.len() + COLON.len() + value.len() + END.len());
         self.push_written(name, |out| out.extend_from_slice(value));
     }
 
     /// Adds a field behind the others, whose value is what `write` appends. The name is ASCII.
     pub fn push_written(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
-        let lines = &mut self.lines;
-        let start = lines.len();
-        let name = name.as_bytes();
-        lines.extend_from_slice(&name[..name.len().min(Self::NAME_BYTES_MAX)]);
-        let name = &mut lines[start..];
+        let start = self.lines.len();
+        let name = &name.as_bytes()[..name.len().min(Self::NAME_BYTES_MAX)];
+        self.lines.extend_from_slice(name);
+        let name = &mut self.lines[start..];
         name.make_ascii_lowercase();
-        let (known, name_len) = (Known::of(name), name.len());
+        let known = Known::of(name);
+        self.end_line(known, start, write);
+    }
+
+    /// Adds a field behind the others that is known, by its name.
+    pub fn add(&mut self, known: Known, name: &'static str, value: &[u8]) {
+        debug_assert_eq!(Known::of(name.as_bytes()), known);
+        let start = self.lines.len();
+        self.lines.extend_from_slice(name.as_bytes());
+        self.end_line(known, start, |out| out.extend_from_slice(value));
+    }
+
+    /// Completes the line whose name has been written.
+    fn end_line(&mut self, known: Known, start: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let lines = &mut self.lines;
+        let name_len = lines.len() - start;
         lines.extend_from_slice(COLON);
         let value = lines.len();
         write(lines);

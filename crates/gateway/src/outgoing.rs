@@ -33,7 +33,7 @@ pub(crate) enum Frame {
 }
 
 impl Outgoing<'_> {
-    /// Sends a piece, or lets it wait for the next.
+    /// Sends a piece behind what waits.
     ///
     /// # Errors
     /// When the peer takes no more.
@@ -41,6 +41,25 @@ impl Outgoing<'_> {
         match self {
             Self::One(written) => written.put(data).await,
             Self::Two(stream) => stream.put(data).await,
+        }
+    }
+
+    /// Lets a piece wait for the next, if it is small and there is room; whether it does.
+    pub(crate) fn hold(&mut self, data: &[u8]) -> bool {
+        match self {
+            Self::One(written) => written.hold(data),
+            Self::Two(stream) => stream.hold(data),
+        }
+    }
+
+    /// Ends the body, if nobody has to be waited for; whether it has. If it has not, [`Outgoing::finish`] does.
+    ///
+    /// # Errors
+    /// When the peer takes no more.
+    pub(crate) fn finish_now(&mut self, trailers: Option<&Fields>) -> io::Result<bool> {
+        match self {
+            Self::One(written) => written.finish_now(trailers),
+            Self::Two(_) => Ok(false),
         }
     }
 
@@ -99,6 +118,8 @@ pub(crate) struct Written<'a> {
     frame: Frame,
     /// What goes out before the next piece; at first the head.
     waiting: &'a mut Vec<u8>,
+    /// The end is among it.
+    has_ended: bool,
 }
 
 impl<'a> Written<'a> {
@@ -108,23 +129,34 @@ impl<'a> Written<'a> {
             link,
             frame,
             waiting,
+            has_ended: false,
+        }
+    }
+
+    fn hold(&mut self, data: &[u8]) -> bool {
+        let fits = self.waiting.len() + data.len() <= WAITING_BYTES_MAX;
+        if data.len() > COPIED_BYTES_MAX || !fits {
+            return false;
+        }
+        let end = self.begin_piece(data.len());
+        self.waiting.extend_from_slice(data);
+        self.waiting.extend_from_slice(end);
+        true
+    }
+
+    /// Writes what stands before a piece; what stands behind it.
+    fn begin_piece(&mut self, bytes: usize) -> &'static [u8] {
+        match self.frame {
+            Frame::Bare => b"",
+            Frame::Chunks => {
+                push_size(self.waiting, bytes);
+                b"\r\n"
+            }
         }
     }
 
     async fn put(&mut self, data: &[u8]) -> io::Result<()> {
-        if self.frame == Frame::Chunks {
-            push_size(self.waiting, data.len());
-        }
-        let end: &[u8] = match self.frame {
-            Frame::Bare => b"",
-            Frame::Chunks => b"\r\n",
-        };
-        let fits = self.waiting.len() + data.len() + end.len() <= WAITING_BYTES_MAX;
-        if data.len() <= COPIED_BYTES_MAX && fits {
-            self.waiting.extend_from_slice(data);
-            self.waiting.extend_from_slice(end);
-            return Ok(());
-        }
+        let end = self.begin_piece(data.len());
         let mut pieces = [
             IoSlice::new(self.waiting),
             IoSlice::new(data),
@@ -144,15 +176,27 @@ impl<'a> Written<'a> {
         sent
     }
 
+    fn finish_now(&mut self, trailers: Option<&Fields>) -> io::Result<bool> {
+        self.end(trailers);
+        let sent = self.link.send_now(self.waiting)?;
+        self.waiting.drain(..sent);
+        Ok(self.waiting.is_empty())
+    }
+
     async fn finish(&mut self, trailers: Option<&Fields>) -> io::Result<()> {
-        if self.frame == Frame::Chunks {
+        self.end(trailers);
+        self.flush().await
+    }
+
+    fn end(&mut self, trailers: Option<&Fields>) {
+        let has_ended = std::mem::replace(&mut self.has_ended, true);
+        if self.frame == Frame::Chunks && !has_ended {
             self.waiting.extend_from_slice(b"0\r\n");
             if let Some(trailers) = trailers {
                 trailers.write(self.waiting);
             }
             self.waiting.extend_from_slice(b"\r\n");
         }
-        self.flush().await
     }
 }
 

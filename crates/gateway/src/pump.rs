@@ -86,7 +86,9 @@ pub(crate) async fn pump(
                     flow.stalled(0, outgoing.flush()).await?;
                     turn.await;
                 }
-                flow.stalled(bytes, outgoing.put(data)).await?;
+                if !outgoing.hold(data) {
+                    flow.stalled(bytes, outgoing.put(data)).await?;
+                }
                 let path = if flow.is_plain { Path::Copy } else { Path::Tls };
                 flow.guest.moved(bytes, path);
                 incoming.consume(bytes);
@@ -94,7 +96,13 @@ pub(crate) async fn pump(
                     next_turn().await;
                 }
             }
-            Some(Next::End) => return flow.stalled(0, outgoing.finish(incoming.trailers())).await,
+            Some(Next::End) => {
+                let trailers = incoming.trailers();
+                return match outgoing.finish_now(trailers).map_err(sink)? {
+                    true => Ok(()),
+                    false => flow.stalled(0, outgoing.finish(trailers)).await,
+                };
+            }
             None => {
                 flow.stalled(0, outgoing.flush()).await?;
                 if !pipe(incoming, outgoing, flow, &mut meter).await? {

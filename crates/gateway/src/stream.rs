@@ -145,6 +145,15 @@ impl StreamOut {
         }
     }
 
+    /// Keeps a piece until it is known whether it is the last, if there is none yet; whether it does.
+    pub(crate) fn hold(&mut self, data: &[u8]) -> bool {
+        let is_free = self.kept.is_empty();
+        if is_free {
+            self.kept = Bytes::copy_from_slice(data);
+        }
+        is_free
+    }
+
     /// Sends the piece before, and keeps this one until it is known whether it is the last.
     ///
     /// # Errors

@@ -80,19 +80,19 @@ pub fn prepare_request(fields: &mut Fields, facts: &Facts<'_>) {
         }
     });
     if !has_host {
-        fields.push("host", facts.host.as_bytes());
+        fields.add(Known::Host, "host", facts.host.as_bytes());
     }
     if facts.options.upgrade {
-        fields.push("connection", b"upgrade");
+        fields.add(Known::Connection, "connection", b"upgrade");
     }
     if facts.options.te_trailers {
-        fields.push("te", b"trailers");
+        fields.add(Known::Te, "te", b"trailers");
     }
-    fields.push("via", via(facts.received));
+    fields.add(Known::Other, "via", via(facts.received));
     told.write(fields, facts);
-    fields.push("x-request-id", facts.request_id);
+    fields.add(Known::XRequestId, "x-request-id", facts.request_id);
     if let Some(consumer) = facts.consumer {
-        fields.push("x-consumer", &plain(consumer));
+        fields.add(Known::XConsumer, "x-consumer", &plain(consumer));
     }
 }
 
@@ -142,12 +142,20 @@ impl Told {
             });
         }
         let proto = self.proto.unwrap_or(facts.scheme);
-        fields.push("x-forwarded-proto", proto.word().as_bytes());
+        fields.add(
+            Known::XForwardedProto,
+            "x-forwarded-proto",
+            proto.word().as_bytes(),
+        );
         let host = self.host.as_deref().unwrap_or(facts.host);
-        fields.push("x-forwarded-host", host.as_bytes());
+        fields.add(Known::XForwardedHost, "x-forwarded-host", host.as_bytes());
         if let Some(port) = self.port.or(facts.port) {
             let mut digits = itoa::Buffer::new();
-            fields.push("x-forwarded-port", digits.format(port).as_bytes());
+            fields.add(
+                Known::XForwardedPort,
+                "x-forwarded-port",
+                digits.format(port).as_bytes(),
+            );
         }
     }
 }
