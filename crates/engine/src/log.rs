@@ -14,13 +14,14 @@ use ringgate_config::LogFormat;
 use ringgate_runtime::{Sleep, now, race};
 
 use crate::counters::WorkerId;
+use crate::log_name;
 use crate::session::{Ending, Session};
 use crate::signal::Signal;
 use crate::snapshot::Shared;
 
 /// A batch is handed over when it has this many bytes, or when [`AGE_MAX`] has passed. To hand one over wakes a thread,
 /// which costs as much as some dozen lines.
-const BATCH_BYTES: usize = 64 * 1024;
+const BATCH_BYTES: usize = 96 * 1024;
 
 /// How long a line may wait in a worker.
 const AGE_MAX: Duration = Duration::from_millis(50);
@@ -122,51 +123,57 @@ impl Log {
 
 /// The fields of contract §4 that a TCP connection has, in its order.
 fn fields(session: &Session, ending: Ending, line: &mut Line<'_>) {
-    line.field("time", Value::Now);
-    line.field("listener", Value::Text(&session.listener.name));
+    line.field(log_name!("time"), Value::Now);
+    line.field(log_name!("listener"), Value::Text(&session.listener.name));
     let said = session.said.as_deref();
     if let Some(route) = said.and_then(|said| said.route.as_ref()) {
-        line.field("route", Value::Text(route));
+        line.field(log_name!("route"), Value::Text(route));
     }
     if let Some(pool) = &session.pool {
-        line.field("pool", Value::Text(&pool.name));
+        line.field(log_name!("pool"), Value::Text(&pool.name));
         if let Some(server) = session.server.get() {
-            line.field("server", Value::Text(&pool.server(server).name));
+            line.field(log_name!("server"), Value::Text(&pool.server(server).name));
         }
     }
     if let Some(client) = &session.client {
-        line.field("client", Value::Shown(client));
+        line.field(log_name!("client"), Value::Shown(client));
     }
     if let Some(name) = said.and_then(|said| said.server_name.as_ref()) {
-        line.field("sni", Value::Text(name));
+        line.field(log_name!("sni"), Value::Text(name));
     }
     if let Some(tls) = said.and_then(|said| said.tls) {
-        line.field("tls", Value::Text(tls.word()));
+        line.field(log_name!("tls"), Value::Word(tls.word()));
     }
-    line.field("bytes_in", Value::Count(session.bytes_in.get()));
-    line.field("bytes_out", Value::Count(session.bytes_out.get()));
+    line.field(log_name!("bytes_in"), Value::Count(session.bytes_in.get()));
+    line.field(
+        log_name!("bytes_out"),
+        Value::Count(session.bytes_out.get()),
+    );
     if let Some(connect) = session.connect.get() {
-        line.field("connect_s", Value::Seconds(connect));
+        line.field(log_name!("connect_s"), Value::Seconds(connect));
     }
     if let Some(handshake) = said.and_then(|said| said.handshake) {
-        line.field("handshake_s", Value::Seconds(handshake));
+        line.field(log_name!("handshake_s"), Value::Seconds(handshake));
     }
     if let Some(first_byte) = session.first_byte.get() {
-        line.field("first_byte_s", Value::Seconds(first_byte));
+        line.field(log_name!("first_byte_s"), Value::Seconds(first_byte));
     }
     line.field(
-        "duration_s",
+        log_name!("duration_s"),
         Value::Seconds(now().saturating_duration_since(session.accepted)),
     );
-    line.field("retries", Value::Count(u64::from(session.retries.get())));
-    line.field("closed_by", Value::Text(ending.by.word()));
-    line.field("reason", Value::Text(ending.reason.word()));
+    line.field(
+        log_name!("retries"),
+        Value::Count(u64::from(session.retries.get())),
+    );
+    line.field(log_name!("closed_by"), Value::Word(ending.by.word()));
+    line.field(log_name!("reason"), Value::Word(ending.reason.word()));
     let subject = said.and_then(|said| said.subject.as_ref());
     if let Some(consumer) = subject.and_then(|subject| subject.name.as_ref()) {
-        line.field("consumer", Value::Text(consumer));
+        line.field(log_name!("consumer"), Value::Text(consumer));
     }
     if let Some(failure) = session.server_tls.get() {
-        line.field("server_tls", Value::Text(failure.word()));
+        line.field(log_name!("server_tls"), Value::Word(failure.word()));
     }
 }
 
@@ -177,8 +184,30 @@ pub struct Line<'a> {
     begins: bool,
 }
 
+/// The name of a field, as each format writes it.
+#[derive(Debug)]
+pub struct Name {
+    #[doc(hidden)]
+    pub json: &'static str,
+    #[doc(hidden)]
+    pub text: &'static str,
+}
+
+/// The [`Name`] of a field: a literal that needs no escape.
+#[macro_export]
+macro_rules! log_name {
+    ($name:literal) => {
+        &$crate::log::Name {
+            json: concat!(",\"", $name, "\":"),
+            text: concat!(" ", $name, "="),
+        }
+    };
+}
+
 /// The value of a field of the access log.
 pub enum Value<'a> {
+    /// A text that needs no escape.
+    Word(&'a str),
     /// A text that may hold anything.
     Text(&'a str),
     /// Shown without any character that would need an escape.
@@ -193,6 +222,9 @@ pub enum Value<'a> {
 
 impl<'a> Line<'a> {
     fn begin(text: &'a mut Vec<u8>, format: LogFormat) -> Self {
+        if format == LogFormat::Json {
+            text.push(b'{');
+        }
         Self {
             text,
             format,
@@ -200,23 +232,16 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Adds a field; its name needs no escape.
-    pub fn field(&mut self, name: &str, value: Value<'_>) {
+    /// Adds a field.
+    pub fn field(&mut self, name: &Name, value: Value<'_>) {
+        let name = match self.format {
+            LogFormat::Json => name.json,
+            LogFormat::Text => name.text,
+        };
+        // What parts it from the field before is one byte.
         let begins = std::mem::replace(&mut self.begins, false);
-        match self.format {
-            LogFormat::Json => {
-                self.text
-                    .extend_from_slice(if begins { b"{\"" } else { b",\"" });
-                self.text.extend_from_slice(name.as_bytes());
-                self.text.extend_from_slice(b"\":");
-            }
-            LogFormat::Text => {
-                self.text
-                    .extend_from_slice(if begins { b"".as_slice() } else { b" " });
-                self.text.extend_from_slice(name.as_bytes());
-                self.text.push(b'=');
-            }
-        }
+        let name = &name.as_bytes()[usize::from(begins)..];
+        self.text.extend_from_slice(name);
         self.value(value);
     }
 
@@ -229,6 +254,11 @@ impl<'a> Line<'a> {
                 self.text.extend_from_slice(text.as_bytes());
             }
             Value::Text(text) => quote(self.text, text),
+            Value::Word(word) => {
+                self.text.extend_from_slice(quotes);
+                self.text.extend_from_slice(word.as_bytes());
+                self.text.extend_from_slice(quotes);
+            }
             Value::Shown(shown) => {
                 self.text.extend_from_slice(quotes);
                 // Nothing is larger than memory.
@@ -279,13 +309,24 @@ fn quote(line: &mut Vec<u8>, text: &str) {
 
 /// Whether all bytes of a string stand for themselves.
 fn is_plain(text: &[u8]) -> bool {
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') & (*byte != b'"') & (*byte != b'\\');
-    // Eight at a time without a branch for each, the last eight perhaps twice.
-    let are_plain = |eight: &[u8; 8]| eight.iter().fold(true, |all, byte| all & is_plain(byte));
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
     match text.last_chunk() {
+        // Eight at a time, the last eight perhaps twice.
         Some(last) => text.as_chunks().0.iter().all(are_plain) && are_plain(last),
         None => text.iter().all(is_plain),
     }
+}
+
+/// Whether eight bytes stand for themselves, told from all of them at once: of each byte that does not, or that follows
+/// such a one, the highest bit is set.
+fn are_plain(eight: &[u8; 8]) -> bool {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHEST: u64 = EACH << 7;
+    let bytes = u64::from_ne_bytes(*eight);
+    let below = |bound: u8, bytes: u64| bytes.wrapping_sub(EACH * u64::from(bound)) & !bytes;
+    let is = |byte: u8| below(1, bytes ^ (EACH * u64::from(byte)));
+    let is_delete_or_above = bytes | bytes.wrapping_add(EACH);
+    (below(b' ', bytes) | is(b'"') | is(b'\\') | is_delete_or_above) & HIGHEST == 0
 }
 
 /// Seconds with microseconds.
@@ -315,6 +356,18 @@ mod tests {
             let mut line = Vec::new();
             quote(&mut line, text);
             assert_eq!(String::from_utf8(line).unwrap(), quoted);
+        }
+    }
+
+    #[test]
+    fn eight_bytes_are_told_apart_as_one_is() {
+        for byte in 0..=u8::MAX {
+            for at in 0..8 {
+                let mut eight = *b"aA ~!#[]";
+                eight[at] = byte;
+                let is_plain = eight.iter().all(|byte| is_plain(&[*byte]));
+                assert_eq!(are_plain(&eight), is_plain, "{eight:?}");
+            }
         }
     }
 

@@ -21,6 +21,7 @@ pub use crate::dial::Load;
 use crate::dial::{Dialled, Place, open};
 pub use crate::link::{Link, Piece};
 pub use crate::log::{Line, Value};
+pub use crate::log_name;
 use crate::proxy_protocol::Addresses;
 pub use crate::reason::{ClosedBy, Reason};
 use crate::relay::relay;

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringgate_engine::plugin::{ClosedBy, Guest, Pool, Reason, Server, Sleep, Value, now};
+use ringgate_engine::plugin::{ClosedBy, Guest, Pool, Reason, Server, Sleep, Value, log_name, now};
 
 use crate::counters::HttpCounters;
 use crate::forwarded::RequestId;
@@ -221,57 +221,66 @@ impl Record {
     fn log(&self, took: Duration, (by, reason): (ClosedBy, Reason)) {
         let words = &*self.words.borrow();
         self.guest.log(|line| {
-            line.field("time", Value::Now);
-            line.field("listener", Value::Text(&self.guest.listener().name));
+            line.field(log_name!("time"), Value::Now);
+            line.field(
+                log_name!("listener"),
+                Value::Text(&self.guest.listener().name),
+            );
             if let (_, Some(route)) = &*self.route.borrow() {
-                line.field("route", Value::Text(route));
+                line.field(log_name!("route"), Value::Text(route));
             }
             if let Some(Place { pool, server }) = &*self.place.borrow() {
-                line.field("pool", Value::Text(&pool.name));
+                line.field(log_name!("pool"), Value::Text(&pool.name));
                 if let Some(server) = server {
-                    line.field("server", Value::Text(&server.name));
+                    line.field(log_name!("server"), Value::Text(&server.name));
                 }
             }
             match &self.client.get() {
-                Some(client) => line.field("client", Value::Shown(client)),
-                None => line.field("client", Value::Text(self.guest.shown())),
+                Some(client) => line.field(log_name!("client"), Value::Shown(client)),
+                None => line.field(log_name!("client"), Value::Text(self.guest.shown())),
             }
             if let Some(name) = self.guest.server_name() {
-                line.field("sni", Value::Text(name));
+                line.field(log_name!("sni"), Value::Text(name));
             }
             if let Some(tls) = self.guest.tls() {
-                line.field("tls", Value::Text(tls));
+                line.field(log_name!("tls"), Value::Word(tls));
             }
             for (name, range) in [
-                ("method", &words.method),
-                ("host", &words.host),
-                ("path", &words.path),
+                (log_name!("method"), &words.method),
+                (log_name!("host"), &words.host),
+                (log_name!("path"), &words.path),
             ] {
                 if !range.is_empty() {
                     line.field(name, Value::Text(words.of(range)));
                 }
             }
-            line.field("status", Value::Count(self.shown_status().into()));
-            line.field("bytes_in", Value::Count(self.bytes_in.get()));
-            line.field("bytes_out", Value::Count(self.bytes_out.get()));
+            line.field(
+                log_name!("status"),
+                Value::Count(self.shown_status().into()),
+            );
+            line.field(log_name!("bytes_in"), Value::Count(self.bytes_in.get()));
+            line.field(log_name!("bytes_out"), Value::Count(self.bytes_out.get()));
             if let Some(connect) = self.connect.get() {
-                line.field("connect_s", Value::Seconds(connect));
+                line.field(log_name!("connect_s"), Value::Seconds(connect));
             }
             if let Some(handshake) = self.guest.handshake() {
-                line.field("handshake_s", Value::Seconds(handshake));
+                line.field(log_name!("handshake_s"), Value::Seconds(handshake));
             }
             if let Some(first_byte) = self.first_byte.get() {
-                line.field("first_byte_s", Value::Seconds(first_byte));
+                line.field(log_name!("first_byte_s"), Value::Seconds(first_byte));
             }
-            line.field("duration_s", Value::Seconds(took));
-            line.field("retries", Value::Count(self.retries.get().into()));
-            line.field("closed_by", Value::Text(by.word()));
-            line.field("reason", Value::Text(reason.word()));
+            line.field(log_name!("duration_s"), Value::Seconds(took));
+            line.field(
+                log_name!("retries"),
+                Value::Count(self.retries.get().into()),
+            );
+            line.field(log_name!("closed_by"), Value::Word(by.word()));
+            line.field(log_name!("reason"), Value::Word(reason.word()));
             if let Some(consumer) = &*self.consumer.borrow() {
-                line.field("consumer", Value::Text(consumer));
+                line.field(log_name!("consumer"), Value::Text(consumer));
             }
             if !words.id.is_empty() {
-                line.field("request_id", Value::Text(words.of(&words.id)));
+                line.field(log_name!("request_id"), Value::Text(words.of(&words.id)));
             }
         });
     }
