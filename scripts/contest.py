@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 REPO = pathlib.Path(__file__).resolve().parent.parent
@@ -22,6 +23,8 @@ LOAD_CORE = "0"  # the client and the servers
 NAMES = ["direct", "ringgate", "haproxy", "nginx"]
 READY_SECONDS_MAX = 10
 FOREIGN_SHARE_MAX = 0.05
+SLICE_SECONDS = 0.1
+STOP_SECONDS = 0.003  # after which a client that was told to stop has stopped, and the proxy has answered
 IN_SANDBOX = "RINGGATE_CONTEST_SANDBOX"
 
 
@@ -199,6 +202,71 @@ def compete(found, rounds, load):
     for number in range(rounds):
         for contestant in found if number % 2 == 0 else reversed(found):
             turns[contestant.name].append(take_turn(contestant, load))
+    return turns
+
+
+@dataclass
+class Client:
+    """A client that is a program: started with `command`, it runs for a time of its own and then says what it got."""
+
+    command: list
+    result: Callable[[str, str], Load]  # from its two outputs
+
+    def start(self):
+        return subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def run(self):
+        return self.result(*self.start().communicate())
+
+
+def compete_by_slices(found, rounds, seconds, client):
+    """As [compete], but in a round the contestants' turns are cut into slices that alternate, so that a slow phase of
+    the machine hits all alike: all clients run, and all but one are stopped by a signal. `client(address, seconds)` is
+    one that runs for so long."""
+    turns = {contestant.name: [] for contestant in found}
+    for contestant in found:
+        client(contestant.address, 1).run()  # warm up
+        check_pinned(contestant)
+    for number in range(rounds):
+        order = found if number % 2 == 0 else found[::-1]
+        for contestant, turn in zip(order, take_slices(order, seconds, client)):
+            turns[contestant.name].append(turn)
+    return turns
+
+
+def take_slices(found, seconds, client):
+    clients = [client(contestant.address, seconds * len(found)) for contestant in found]
+    before = [proxy_seconds(contestant) for contestant in found], own_seconds(), *machine_seconds()
+    running = [each.start() for each in clients]
+    for process in running:
+        process.send_signal(signal.SIGSTOP)
+    end = time.monotonic() + seconds * len(found)
+    served = [0.0] * len(found)
+    while time.monotonic() < end:
+        for number, process in enumerate(running):
+            if process.poll() is None:
+                began = time.monotonic()
+                process.send_signal(signal.SIGCONT)
+                time.sleep(SLICE_SECONDS)
+                process.send_signal(signal.SIGSTOP)
+                served[number] += time.monotonic() - began
+                time.sleep(STOP_SECONDS)
+    results = []
+    for number, (each, process) in enumerate(zip(clients, running)):
+        began = time.monotonic()
+        process.send_signal(signal.SIGCONT)
+        results.append(each.result(*process.communicate()))
+        served[number] += time.monotonic() - began
+    after = [proxy_seconds(contestant) for contestant in found], own_seconds(), *machine_seconds()
+    own, machine_busy, machine_all = (b - a for a, b in zip(before[1:], after[1:]))
+    foreign = max(0.0, machine_busy - own) / machine_all
+    turns = []
+    for result, used, time_served in zip(results, (b - a for a, b in zip(before[0], after[0])), served):
+        if result.error or result.units == 0:
+            turns.append(Turn(error=result.error or "nothing came through"))
+        else:
+            rate, cost, busy = result.units / time_served, used / result.units, used / time_served
+            turns.append(Turn(rate, cost, busy, foreign, late=result.late))
     return turns
 
 

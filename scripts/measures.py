@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import contest
 import peers
-from contest import LOAD_CORE, PROXY_CORE, Load
+from contest import LOAD_CORE, PROXY_CORE, Client, Load
 from peers import Entry
 
 SERVERS = ["127.0.0.1:9001", "127.0.0.2:9001", "127.0.0.3:9001"]
@@ -294,13 +294,19 @@ def start_server(processes, core=LOAD_CORE):
 
 
 def ringload(arguments, address, options, core=LOAD_CORE):
+    return ringload_client(arguments, address, options.seconds, core).run()
+
+
+def ringload_client(arguments, address, seconds, core=LOAD_CORE):
     command = ["taskset", "-c", core, peers.benches_program("ringload"), *shlex.split(arguments), "--json"]
-    command += ["--connect", address, "--seconds", str(options.seconds)]
-    run = subprocess.run(command, capture_output=True, text=True)
+    return Client([*command, "--connect", address, "--seconds", str(seconds)], ringload_result)
+
+
+def ringload_result(stdout, stderr):
     try:
-        output = json.loads(run.stdout)
+        output = json.loads(stdout)
     except ValueError:
-        return Load(0, 0, run.stdout + run.stderr)
+        return Load(0, 0, stdout + stderr)
     late = output["errors"].pop(LATE, 0) > 0
     error = "; ".join(f"{times} times: {why}" for why, times in output["errors"].items())
     return Load(output["exchanges"], output["seconds"], error or None, output["latency_us"], late)

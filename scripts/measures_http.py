@@ -3,14 +3,13 @@ connections to the servers are kept. The ratios stand first. peers_http.py tells
 
 import re
 import shlex
-import subprocess
 from dataclasses import dataclass
 
 import contest
 import measures
 import peers
 import peers_http
-from contest import LOAD_CORE, Load, Units
+from contest import LOAD_CORE, Client, Load, Units
 from measures import median, paired, quiet, spread
 from peers import Entry
 from peers_http import AUTHORIZATION, DEMANDS, LOG, PATH, UNDER, HttpEntry
@@ -54,17 +53,16 @@ class Cost:
             bulk = [("haproxy", "bulk"), ("nginx", "buffers")]
             entries += [HttpEntry(kind, label, bulk=True) for kind, label in bulk if kind in kinds]
 
-        def load(address):
+        def client(address, seconds):
             if self.h2:
-                return h2load(address, options)
-            result = measures.ringload(self.arguments, address, options)
-            result.units *= self.body / 1e9 if self.body else 1
-            return result
+                return h2load(address, seconds)
+            found = measures.ringload_client(self.arguments, address, seconds)
+            return Client(found.command, in_gigabytes(found.result, self.body)) if self.body else found
 
         def ratio(turns, name):
             return measures.ratio(turns, name, options, lambda turn: turn.cost)
 
-        turns = compete(options, entries, load)
+        turns = compete(options, entries, client)
         command = f"h2load {shlex.join(H2_LOAD)} …{PATH}" if self.h2 else f"ringload {self.arguments}"
         figures = table(turns, options, GIGABYTES if self.body else REQUESTS, "Ringgate's CPU to its", ratio)
         return f"`{command}`", figures, measures.rejected(turns, options)
@@ -88,7 +86,10 @@ class Added:
                 return ""
             return spread(paired(turns[name], turns["ringgate"], options, lambda turn: turn.cost))
 
-        turns = compete(options, entries, lambda address: measures.ringload(self.arguments, address, options))
+        def client(address, seconds):
+            return measures.ringload_client(self.arguments, address, seconds)
+
+        turns = compete(options, entries, client)
         figures = table(turns, options, REQUESTS, "its CPU to that without", ratio)
         return f"`ringload {self.arguments}`", figures, measures.rejected(turns, options)
 
@@ -176,11 +177,11 @@ MEASURES = {
 # -- Load and figures ------------------------------------------------------------------------------------------------
 
 
-def compete(options, entries, load):
+def compete(options, entries, client):
     with contest.Processes() as processes:
         start_servers(processes, measures.SERVERS)
         found = peers_http.start(options, processes, entries, measures.SERVERS)
-        return contest.compete(found, options.rounds, load)
+        return contest.compete_by_slices(found, options.rounds, options.seconds, client)
 
 
 def start_servers(processes, addresses):
@@ -188,16 +189,30 @@ def start_servers(processes, addresses):
     processes.start(addresses[0], [peers.benches_program("ringserve"), *listens], LOAD_CORE, addresses[0])
 
 
-def h2load(address, options):
+def in_gigabytes(result, body):
+    """The result of a client in gigabytes of bodies."""
+
+    def scaled(*outputs):
+        load = result(*outputs)
+        load.units *= body / 1e9
+        return load
+
+    return scaled
+
+
+def h2load(address, seconds):
     """HTTP/2 without TLS, by prior knowledge."""
-    command = ["taskset", "-c", LOAD_CORE, "h2load", *H2_LOAD, "-D", str(options.seconds), f"http://{address}{PATH}"]
-    output = subprocess.run(command, capture_output=True, text=True).stdout
-    found = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout(?s:.*?) (\d+) 2xx", output)
-    if not found:
-        return Load(0, 0, "h2load said: " + output.strip())
-    succeeded, *bad, good = map(int, found.groups())
-    error = found[0] if any(bad) or good < succeeded else None
-    return Load(succeeded, options.seconds, error)
+
+    def result(output, _errors):
+        found = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout(?s:.*?) (\d+) 2xx", output)
+        if not found:
+            return Load(0, 0, "h2load said: " + output.strip())
+        succeeded, *bad, good = map(int, found.groups())
+        error = found[0] if any(bad) or good < succeeded else None
+        return Load(succeeded, seconds, error)
+
+    command = ["taskset", "-c", LOAD_CORE, "h2load", *H2_LOAD, "-D", str(seconds), f"http://{address}{PATH}"]
+    return Client(command, result)
 
 
 def table(turns, options, units, ratio_is, ratio):

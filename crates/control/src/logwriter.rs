@@ -22,8 +22,8 @@ use ringgate_engine::log::Batch;
 
 use self::followed::Followed;
 
-/// How many batches may wait. With the engine's batches of about 96 KiB that is 16 MiB of lines.
-pub const QUEUED_BATCHES_MAX: usize = 170;
+/// How many batches may wait. With the engine's batches of at most about 108 KiB that is 16 MiB.
+pub const QUEUED_BATCHES_MAX: usize = 150;
 
 /// A new log file may be read by the group, and by nobody else: it names clients.
 const FILE_MODE: u32 = 0o640;

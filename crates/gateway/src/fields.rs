@@ -102,6 +102,40 @@ impl Known {
         }
     }
 
+    /// The name in lower case; of several, the most usual. [`Known::Other`] has none.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Other => "",
+            Self::Authorization => "authorization",
+            Self::Connection => "connection",
+            Self::ContentLength => "content-length",
+            Self::Cookie => "cookie",
+            Self::Date => "date",
+            Self::Expect => "expect",
+            Self::Forwarded => "forwarded",
+            Self::Host => "host",
+            Self::Http2Settings => "http2-settings",
+            Self::KeepAlive => "keep-alive",
+            Self::Proxy => "proxy",
+            Self::ProxyAuthenticate => "proxy-authenticate",
+            Self::ProxyAuthorization => "proxy-authorization",
+            Self::ProxyConnection => "proxy-connection",
+            Self::Te => "te",
+            Self::Trailer => "trailer",
+            Self::TransferEncoding => "transfer-encoding",
+            Self::Upgrade => "upgrade",
+            Self::XConsumer => "x-consumer",
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::XForwardedHost => "x-forwarded-host",
+            Self::XForwardedPort => "x-forwarded-port",
+            Self::XForwardedProto => "x-forwarded-proto",
+            Self::XOriginalUrl => "x-original-url",
+            Self::XMethodOverride => "x-http-method-override",
+            Self::XRequestId => "x-request-id",
+            Self::XRewriteUrl => "x-rewrite-url",
+        }
+    }
+
     /// Whether it speaks of one connection only and is never passed on (RFC 9110 §7.6.1).
     pub fn is_hop_by_hop(self) -> bool {
         matches!(
@@ -202,11 +236,10 @@ impl Fields {
         self.end_line(known, start, write);
     }
 
-    /// Adds a field behind the others that is known, by its name.
-    pub fn add(&mut self, known: Known, name: &'static str, value: &[u8]) {
-        debug_assert_eq!(Known::of(name.as_bytes()), known);
+    /// Adds a known field behind the others.
+    pub fn add(&mut self, known: Known, value: &[u8]) {
         let start = self.lines.len();
-        self.lines.extend_from_slice(name.as_bytes());
+        self.lines.extend_from_slice(known.name().as_bytes());
         self.end_line(known, start, |out| out.extend_from_slice(value));
     }
 
@@ -350,5 +383,70 @@ mod tests {
         assert_eq!(shown(&fields), "host: a\r\nx-one: 3\r\n");
         fields.remove_if(|field| field.known == Known::Host);
         assert_eq!((fields.len(), fields.has(Known::Host)), (1, false));
+    }
+
+    #[test]
+    fn a_known_field_is_known_by_its_name() {
+        let mut fields = Fields::default();
+        for known in [
+            Known::Authorization,
+            Known::Connection,
+            Known::ContentLength,
+            Known::Cookie,
+            Known::Date,
+            Known::Expect,
+            Known::Forwarded,
+            Known::Host,
+            Known::Http2Settings,
+            Known::KeepAlive,
+            Known::Proxy,
+            Known::ProxyAuthenticate,
+            Known::ProxyAuthorization,
+            Known::ProxyConnection,
+            Known::Te,
+            Known::Trailer,
+            Known::TransferEncoding,
+            Known::Upgrade,
+            Known::XConsumer,
+            Known::XForwardedFor,
+            Known::XForwardedHost,
+            Known::XForwardedPort,
+            Known::XForwardedProto,
+            Known::XOriginalUrl,
+            Known::XMethodOverride,
+            Known::XRequestId,
+            Known::XRewriteUrl,
+        ] {
+            assert_eq!(Known::of(known.name().as_bytes()), known);
+            fields.add(known, b"1");
+            assert_eq!(fields.first(known), Some(&b"1"[..]));
+        }
+    }
+
+    #[test]
+    fn whatever_is_removed_or_unwanted_the_rest_is_written_field_by_field() {
+        let names = ["host", "a", "te", "b", "c"];
+        for removed in 0..1_u32 << names.len() {
+            let mut fields = Fields::default();
+            for (at, name) in names.iter().enumerate() {
+                fields.push(name, format!("value {at}").as_bytes());
+            }
+            let mut at = 0;
+            fields.remove_if(|_| {
+                at += 1;
+                removed >> (at - 1) & 1 == 1
+            });
+            for unwanted in [Known::Host, Known::Te, Known::Date] {
+                let mut expected = Vec::new();
+                let wanted = fields.iter().filter(|field| field.known != unwanted);
+                for field in wanted {
+                    let name = std::str::from_utf8(field.name).unwrap();
+                    write_field(&mut expected, name, field.value);
+                }
+                let mut out = Vec::new();
+                fields.write_if(&mut out, |known| known != unwanted);
+                assert_eq!(out, expected, "without {removed:b} and {unwanted:?}");
+            }
+        }
     }
 }

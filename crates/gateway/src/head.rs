@@ -14,7 +14,7 @@ pub const METHOD_BYTES_MAX: usize = 32;
 /// Bytes of the longest request target.
 pub const TARGET_BYTES_MAX: usize = 8 * 1024;
 
-/// Fields that a head is given room for without an allocation.
+/// Fields that a head is given room for without an allocation: as many as a server may send.
 const FIELDS_AT_HAND: usize = 200;
 
 /// The version of a message.

@@ -12,6 +12,9 @@ use crate::stream::StreamOut;
 /// Pieces of at most so many bytes are copied behind what waits.
 const COPIED_BYTES_MAX: usize = 4 * 1024;
 
+/// Bytes around a chunk: its size and two ends of lines.
+const FRAME_BYTES_MAX: usize = 2 * size_of::<usize>() + 4;
+
 /// Bytes that may wait.
 const WAITING_BYTES_MAX: usize = 16 * 1024;
 
@@ -33,18 +36,21 @@ pub(crate) enum Frame {
 }
 
 impl Outgoing<'_> {
-    /// Sends a piece behind what waits.
+    /// Sends a piece, or lets it wait for the next.
     ///
     /// # Errors
     /// When the peer takes no more.
     pub(crate) async fn put(&mut self, data: &[u8]) -> io::Result<()> {
+        if self.hold(data) {
+            return Ok(());
+        }
         match self {
             Self::One(written) => written.put(data).await,
             Self::Two(stream) => stream.put(data).await,
         }
     }
 
-    /// Lets a piece wait for the next, if it is small and there is room; whether it does.
+    /// Lets a piece wait for the next, if there is room for it; whether it does.
     pub(crate) fn hold(&mut self, data: &[u8]) -> bool {
         match self {
             Self::One(written) => written.hold(data),
@@ -118,7 +124,7 @@ pub(crate) struct Written<'a> {
     frame: Frame,
     /// What goes out before the next piece; at first the head.
     waiting: &'a mut Vec<u8>,
-    /// The end is among it.
+    /// The end has been written.
     has_ended: bool,
 }
 
@@ -134,7 +140,7 @@ impl<'a> Written<'a> {
     }
 
     fn hold(&mut self, data: &[u8]) -> bool {
-        let fits = self.waiting.len() + data.len() <= WAITING_BYTES_MAX;
+        let fits = self.waiting.len() + data.len() + FRAME_BYTES_MAX <= WAITING_BYTES_MAX;
         if data.len() > COPIED_BYTES_MAX || !fits {
             return false;
         }
@@ -178,6 +184,10 @@ impl<'a> Written<'a> {
 
     fn finish_now(&mut self, trailers: Option<&Fields>) -> io::Result<bool> {
         self.end(trailers);
+        // To send nothing would ask the socket how it is.
+        if self.waiting.is_empty() {
+            return Ok(true);
+        }
         let sent = self.link.send_now(self.waiting)?;
         self.waiting.drain(..sent);
         Ok(self.waiting.is_empty())

@@ -69,7 +69,7 @@ pub(crate) enum Stop {
 /// Moves a body to its end, and ends it on the other side.
 ///
 /// # Errors
-/// Why it did not get there whole; what waits on the way out was not sent then.
+/// Why it did not get there whole; what waits on the way out may not have been sent then.
 pub(crate) async fn pump(
     incoming: &mut Incoming<'_>,
     outgoing: &mut Outgoing<'_>,

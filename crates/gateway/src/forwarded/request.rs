@@ -80,19 +80,19 @@ pub fn prepare_request(fields: &mut Fields, facts: &Facts<'_>) {
         }
     });
     if !has_host {
-        fields.add(Known::Host, "host", facts.host.as_bytes());
+        fields.add(Known::Host, facts.host.as_bytes());
     }
     if facts.options.upgrade {
-        fields.add(Known::Connection, "connection", b"upgrade");
+        fields.add(Known::Connection, b"upgrade");
     }
     if facts.options.te_trailers {
-        fields.add(Known::Te, "te", b"trailers");
+        fields.add(Known::Te, b"trailers");
     }
-    fields.add(Known::Other, "via", via(facts.received));
+    fields.push("via", via(facts.received));
     told.write(fields, facts);
-    fields.add(Known::XRequestId, "x-request-id", facts.request_id);
+    fields.add(Known::XRequestId, facts.request_id);
     if let Some(consumer) = facts.consumer {
-        fields.add(Known::XConsumer, "x-consumer", &plain(consumer));
+        fields.add(Known::XConsumer, &plain(consumer));
     }
 }
 
@@ -142,20 +142,12 @@ impl Told {
             });
         }
         let proto = self.proto.unwrap_or(facts.scheme);
-        fields.add(
-            Known::XForwardedProto,
-            "x-forwarded-proto",
-            proto.word().as_bytes(),
-        );
+        fields.add(Known::XForwardedProto, proto.word().as_bytes());
         let host = self.host.as_deref().unwrap_or(facts.host);
-        fields.add(Known::XForwardedHost, "x-forwarded-host", host.as_bytes());
+        fields.add(Known::XForwardedHost, host.as_bytes());
         if let Some(port) = self.port.or(facts.port) {
             let mut digits = itoa::Buffer::new();
-            fields.add(
-                Known::XForwardedPort,
-                "x-forwarded-port",
-                digits.format(port).as_bytes(),
-            );
+            fields.add(Known::XForwardedPort, digits.format(port).as_bytes());
         }
     }
 }

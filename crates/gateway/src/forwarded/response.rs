@@ -23,12 +23,12 @@ pub fn prepare_response(fields: &mut Fields, request_id: &[u8], date: &str, is_u
             .is_ok(),
     });
     if !has_date {
-        fields.add(Known::Date, "date", date.as_bytes());
+        fields.add(Known::Date, date.as_bytes());
     }
     if is_upgrade {
-        fields.add(Known::Connection, "connection", b"upgrade");
+        fields.add(Known::Connection, b"upgrade");
     }
-    fields.add(Known::XRequestId, "x-request-id", request_id);
+    fields.add(Known::XRequestId, request_id);
 }
 
 #[cfg(test)]
