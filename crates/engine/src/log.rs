@@ -207,7 +207,7 @@ macro_rules! log_name {
 /// The value of a field of the access log.
 pub enum Value<'a> {
     /// A text that needs no escape.
-    Word(&'a str),
+    Word(&'static str),
     /// A text that may hold anything.
     Text(&'a str),
     /// Shown without any character that would need an escape.
@@ -261,7 +261,7 @@ impl<'a> Line<'a> {
             }
             Value::Shown(shown) => {
                 self.text.extend_from_slice(quotes);
-                // Nothing is larger than memory.
+                // A Vec takes everything.
                 let _ = write!(self.text, "{shown}");
                 self.text.extend_from_slice(quotes);
             }
@@ -309,24 +309,13 @@ fn quote(line: &mut Vec<u8>, text: &str) {
 
 /// Whether all bytes of a string stand for themselves.
 fn is_plain(text: &[u8]) -> bool {
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') & (*byte != b'"') & (*byte != b'\\');
+    // Eight at a time without a branch for each, the last eight perhaps twice.
+    let are_plain = |eight: &[u8; 8]| eight.iter().fold(true, |all, byte| all & is_plain(byte));
     match text.last_chunk() {
-        // Eight at a time, the last eight perhaps twice.
         Some(last) => text.as_chunks().0.iter().all(are_plain) && are_plain(last),
         None => text.iter().all(is_plain),
     }
-}
-
-/// Whether eight bytes stand for themselves, told from all of them at once: of each byte that does not, or that follows
-/// such a one, the highest bit is set.
-fn are_plain(eight: &[u8; 8]) -> bool {
-    const EACH: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHEST: u64 = EACH << 7;
-    let bytes = u64::from_ne_bytes(*eight);
-    let below = |bound: u8, bytes: u64| bytes.wrapping_sub(EACH * u64::from(bound)) & !bytes;
-    let is = |byte: u8| below(1, bytes ^ (EACH * u64::from(byte)));
-    let is_delete_or_above = bytes | bytes.wrapping_add(EACH);
-    (below(b' ', bytes) | is(b'"') | is(b'\\') | is_delete_or_above) & HIGHEST == 0
 }
 
 /// Seconds with microseconds.
@@ -360,13 +349,12 @@ mod tests {
     }
 
     #[test]
-    fn eight_bytes_are_told_apart_as_one_is() {
+    fn a_byte_is_plain_wherever_it_stands() {
         for byte in 0..=u8::MAX {
-            for at in 0..8 {
-                let mut eight = *b"aA ~!#[]";
-                eight[at] = byte;
-                let is_plain = eight.iter().all(|byte| is_plain(&[*byte]));
-                assert_eq!(are_plain(&eight), is_plain, "{eight:?}");
+            for at in 0..19 {
+                let mut text = *b"aA ~!#[] and eleven";
+                text[at] = byte;
+                assert_eq!(is_plain(&text), is_plain(&[byte]), "{text:?}");
             }
         }
     }
