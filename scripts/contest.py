@@ -219,18 +219,21 @@ class Client:
         return self.result(*self.start().communicate())
 
 
-def compete_by_slices(found, rounds, seconds, client):
+def compete_by_slices(start, rounds, seconds, client):
     """As [compete], but in a round the contestants' turns are cut into slices that alternate, so that a slow phase of
-    the machine hits all alike: all clients run, and all but one are stopped by a signal. `client(address, seconds)` is
-    one that runs for so long."""
-    turns = {contestant.name: [] for contestant in found}
-    for contestant in found:
-        client(contestant.address, 1).run()  # warm up
-        check_pinned(contestant)
+    the machine hits all alike: all clients run, and all but one are stopped by a signal. Each round has contestants of
+    its own, that `start(processes)` starts: how fast one is depends on where its memory happens to lie, by some
+    percent for as long as it lives. `client(address, seconds)` is one that runs for so long."""
+    turns = {}
     for number in range(rounds):
-        order = found if number % 2 == 0 else found[::-1]
-        for contestant, turn in zip(order, take_slices(order, seconds, client)):
-            turns[contestant.name].append(turn)
+        with Processes() as processes:
+            found = start(processes)
+            order = found if number % 2 == 0 else found[::-1]
+            for contestant in order:
+                client(contestant.address, 1).run()  # warm up
+                check_pinned(contestant)
+            for contestant, turn in zip(order, take_slices(order, seconds, client)):
+                turns.setdefault(contestant.name, []).append(turn)
     return turns
 
 

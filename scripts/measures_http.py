@@ -178,10 +178,11 @@ MEASURES = {
 
 
 def compete(options, entries, client):
-    with contest.Processes() as processes:
+    def start(processes):
         start_servers(processes, measures.SERVERS)
-        found = peers_http.start(options, processes, entries, measures.SERVERS)
-        return contest.compete_by_slices(found, options.rounds, options.seconds, client)
+        return peers_http.start(options, processes, entries, measures.SERVERS)
+
+    return contest.compete_by_slices(start, options.rounds, options.seconds, client)
 
 
 def start_servers(processes, addresses):

@@ -11,19 +11,16 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use ringgate_config::AccessLog;
-use ringgate_engine::log::Batch;
+use ringgate_config::{AccessLog, LogFormat};
+use ringgate_engine::log::{self, Batch, QUEUED_BATCHES_MAX};
 
 use self::followed::Followed;
-
-/// How many batches may wait. With the engine's batches of at most about 108 KiB that is 16 MiB.
-pub const QUEUED_BATCHES_MAX: usize = 150;
 
 /// A new log file may be read by the group, and by nobody else: it names clients.
 const FILE_MODE: u32 = 0o640;
@@ -35,6 +32,8 @@ const REPORTS_APART: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct LogWriter {
     queue: SyncSender<Batch>,
+    /// Bytes in it.
+    queued: Arc<AtomicUsize>,
     lines_dropped: Arc<AtomicU64>,
     /// Hangs up when the thread has written everything.
     done: Receiver<()>,
@@ -135,14 +134,19 @@ impl LogWriter {
             })?;
         Ok(LogWriter {
             queue,
+            queued: Arc::default(),
             lines_dropped,
             done,
         })
     }
 
-    /// A way into the queue. `try_send` gives a batch back when the writer is behind.
-    pub fn sender(&self) -> SyncSender<Batch> {
-        self.queue.clone()
+    /// The way to it for a worker.
+    pub fn access_log(&self, format: LogFormat) -> log::AccessLog {
+        log::AccessLog {
+            format,
+            sink: self.queue.clone(),
+            queued: self.queued.clone(),
+        }
     }
 
     /// The lines that could not be written; those that never got into the queue are their sender's to count.
@@ -187,12 +191,12 @@ impl<W: Write + AsFd> Pen<W> {
     /// left torn: its rest stays for the next time.
     fn write(&mut self, batch: &Batch) {
         if let Err(error) = self.finish_line() {
-            return self.drop_lines(batch.lines.into(), &error);
+            return self.drop_lines(batch.lines().into(), &error);
         }
-        let Err(Stopped { written, error }) = self.write_bytes(&batch.text) else {
+        let Err(Stopped { written, error }) = self.write_bytes(batch.text()) else {
             return;
         };
-        let (done, rest) = batch.text.split_at(written);
+        let (done, rest) = batch.text().split_at(written);
         let mut lines_begun = count_lines(done);
         if done.last().is_some_and(|byte| *byte != b'\n') {
             let line_end = rest
@@ -202,7 +206,7 @@ impl<W: Write + AsFd> Pen<W> {
             self.torn = rest[..line_end].to_vec();
             lines_begun += 1;
         }
-        self.drop_lines(u64::from(batch.lines).saturating_sub(lines_begun), &error);
+        self.drop_lines(u64::from(batch.lines()).saturating_sub(lines_begun), &error);
     }
 
     /// Goes on in another file. A line that was begun ends in the old one; where that is not possible, it stays torn
@@ -305,13 +309,6 @@ mod tests {
 
     pub(super) const LONG: Duration = Duration::from_secs(20);
 
-    pub(super) fn batch(text: &str) -> Batch {
-        Batch {
-            lines: count_lines(text.as_bytes()) as u32,
-            text: text.as_bytes().to_vec(),
-        }
-    }
-
     pub(super) fn open(path: &Path) -> LogWriter {
         LogWriter::open(&AccessLog::File(path.to_owned()))
             .unwrap()
@@ -324,7 +321,7 @@ mod tests {
         let path = directory.path("access.log");
         for text in ["one\n", "two\nthree\n"] {
             let log = open(&path);
-            log.sender().send(batch(text)).unwrap();
+            log.queue.clone().send(Batch::of(text)).unwrap();
             log.finish(LONG);
         }
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\nthree\n");
@@ -335,8 +332,8 @@ mod tests {
     fn a_full_disk_drops_and_counts() {
         let log = open(Path::new("/dev/full"));
         let dropped = log.lines_dropped();
-        log.sender().send(batch("one\ntwo\n")).unwrap();
-        log.sender().send(batch("three\n")).unwrap();
+        log.queue.clone().send(Batch::of("one\ntwo\n")).unwrap();
+        log.queue.clone().send(Batch::of("three\n")).unwrap();
         log.finish(LONG);
         assert_eq!(dropped.load(Relaxed), 3);
     }
@@ -349,10 +346,10 @@ mod tests {
         let log = open(&path);
         let line = format!("{}\n", "x".repeat(4 * 1024));
         // The pipe and the queue together hold so much; then the queue is full for good.
-        let sender = log.sender();
+        let sender = log.queue.clone();
         let mut taken = 0;
         loop {
-            match sender.try_send(batch(&line)) {
+            match sender.try_send(Batch::of(&line)) {
                 Ok(()) => taken += 1,
                 Err(TrySendError::Full(_)) if taken >= QUEUED_BATCHES_MAX => break,
                 Err(TrySendError::Full(_)) => thread::yield_now(),
@@ -432,11 +429,11 @@ mod tests {
         // After two bytes of the first line the disk is full; at the turn it has room again, or not.
         for (room_then, old, dropped) in [(100, "one\n", 0), (0, "on", 1)] {
             let mut pen = pen(2);
-            pen.write(&batch("one\n"));
+            pen.write(&Batch::of("one\n"));
             pen.file.room = room_then;
             let before = Rc::clone(&pen.file.written);
             pen.turn_to(disk(100));
-            pen.write(&batch("two\n"));
+            pen.write(&Batch::of("two\n"));
             assert_eq!(text(&before.borrow()), old);
             assert_eq!(text(&pen.file.written.borrow()), "two\n");
             assert_eq!(pen.lines_dropped.load(Relaxed), dropped);
@@ -447,10 +444,10 @@ mod tests {
     fn a_line_that_was_begun_is_finished_when_there_is_room_again() {
         for room in 0..=12 {
             let mut pen = pen(room);
-            pen.write(&batch("one\ntwo\nsix\n"));
-            pen.write(&batch("lost\n"));
+            pen.write(&Batch::of("one\ntwo\nsix\n"));
+            pen.write(&Batch::of("lost\n"));
             pen.file.room = 100;
-            pen.write(&batch("ten\n"));
+            pen.write(&Batch::of("ten\n"));
             let lines_begun = room.div_ceil(4);
             let expected: String = ["one\n", "two\n", "six\n"][..lines_begun]
                 .iter()

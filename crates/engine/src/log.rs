@@ -3,36 +3,90 @@
 //! counted.
 
 mod clock;
+mod line;
+mod page;
 
 use std::cell::{Cell, RefCell};
-use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use ringgate_config::LogFormat;
 use ringgate_runtime::{Sleep, now, race};
 
+use self::page::Page;
 use crate::counters::WorkerId;
 use crate::log_name;
 use crate::session::{Ending, Session};
 use crate::signal::Signal;
 use crate::snapshot::Shared;
 
-/// A batch is handed over when it has this many bytes, or when [`AGE_MAX`] has passed. To hand one over wakes a thread,
-/// which costs as much as some dozen lines.
-const BATCH_BYTES: usize = 96 * 1024;
+pub use self::line::{Line, Name, Value};
+
+/// A batch is handed over when it has this many bytes, or when [`AGE_MAX`] has passed. To hand one over stops the worker
+/// for the writer where both share a core, which costs as much as some hundred lines.
+const BATCH_BYTES: usize = 256 * 1024;
 
 /// How long a line may wait in a worker.
 const AGE_MAX: Duration = Duration::from_millis(50);
 
-/// Rendered lines on their way to the writer.
+/// How many batches may be on their way to the writer.
+pub const QUEUED_BATCHES_MAX: usize = 1024;
+
+/// How many bytes of all workers' lines may be, give or take a batch for each worker: what keeps a blocked log from
+/// taking memory.
+const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How many buffers come back to a worker from the writer, to be filled again: memory that is warm and mapped.
+const SPARES_MAX: usize = 1;
+
+/// Rendered lines on their way to the writer. When it is dropped, its memory goes back to the worker.
 #[derive(Debug)]
 pub struct Batch {
-    /// How many lines `text` has.
-    pub lines: u32,
-    /// Whole lines, each with its line feed.
-    pub text: Vec<u8>,
+    lines: u32,
+    page: Page,
+    home: SyncSender<Vec<u8>>,
+    queued: Arc<AtomicUsize>,
+}
+
+impl Batch {
+    /// Of whole lines, each with its line feed.
+    pub fn of(text: &str) -> Self {
+        let mut page = Page::default();
+        page.bytes(text.as_bytes());
+        let (home, _) = sync_channel(0);
+        Self::new(text.lines().count() as u32, page, home, Arc::default())
+    }
+
+    fn new(lines: u32, page: Page, home: SyncSender<Vec<u8>>, queued: Arc<AtomicUsize>) -> Self {
+        queued.fetch_add(page.len(), Relaxed);
+        Self {
+            lines,
+            page,
+            home,
+            queued,
+        }
+    }
+
+    /// How many lines it has.
+    pub fn lines(&self) -> u32 {
+        self.lines
+    }
+
+    /// The lines, each with its line feed.
+    pub fn text(&self) -> &[u8] {
+        self.page.written()
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        let page = std::mem::take(&mut self.page);
+        self.queued.fetch_sub(page.len(), Relaxed);
+        // A home that is full or gone wants no more.
+        let _ = self.home.try_send(page.into_memory());
+    }
 }
 
 /// Where the access log goes and in which form.
@@ -40,8 +94,10 @@ pub struct Batch {
 pub struct AccessLog {
     /// JSON or text.
     pub format: LogFormat,
-    /// The writer's queue; its bound is what keeps a blocked log from taking memory.
+    /// The writer's queue, of [`QUEUED_BATCHES_MAX`].
     pub sink: SyncSender<Batch>,
+    /// Bytes of all workers' lines on their way to the writer.
+    pub queued: Arc<AtomicUsize>,
 }
 
 /// A worker's end of the access log.
@@ -49,20 +105,25 @@ pub(crate) struct Log {
     access: AccessLog,
     shared: Arc<Shared>,
     worker: WorkerId,
-    text: RefCell<Vec<u8>>,
+    page: RefCell<Page>,
     lines: Cell<u32>,
+    home: SyncSender<Vec<u8>>,
+    spares: Receiver<Vec<u8>>,
     /// Said when the first line of a batch is there.
     begun: RefCell<std::rc::Rc<Signal<()>>>,
 }
 
 impl Log {
     pub(crate) fn new(access: AccessLog, shared: Arc<Shared>, worker: WorkerId) -> Self {
+        let (home, spares) = sync_channel(SPARES_MAX);
         Self {
             access,
             shared,
             worker,
-            text: RefCell::default(),
+            page: RefCell::default(),
             lines: Cell::new(0),
+            home,
+            spares,
             begun: RefCell::default(),
         }
     }
@@ -74,14 +135,14 @@ impl Log {
 
     /// Writes a line.
     pub(crate) fn line(&self, fill: impl FnOnce(&mut Line<'_>)) {
-        let mut text = self.text.borrow_mut();
-        let mut line = Line::begin(&mut text, self.access.format);
+        let mut page = self.page.borrow_mut();
+        let mut line = Line::begin(&mut page, self.access.format);
         fill(&mut line);
         line.end();
-        let full = text.len() >= BATCH_BYTES;
-        drop(text);
+        let is_full = page.len() >= BATCH_BYTES;
+        drop(page);
         self.lines.set(self.lines.get() + 1);
-        if full {
+        if is_full {
             self.hand_over();
         } else if self.lines.get() == 1 {
             self.begun.borrow().say(());
@@ -94,14 +155,17 @@ impl Log {
         if lines == 0 {
             return;
         }
-        let fresh = Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 8);
-        let text = self.text.replace(fresh);
-        if self.access.sink.try_send(Batch { lines, text }).is_err() {
-            self.shared
-                .workers
-                .of(self.worker)
-                .log_dropped
-                .add(u64::from(lines));
+        let next = match self.spares.try_recv() {
+            Ok(spare) => Page::over(spare),
+            Err(_) => Page::with_room(BATCH_BYTES + BATCH_BYTES / 8),
+        };
+        let access = &self.access;
+        let page = self.page.replace(next);
+        let batch = Batch::new(lines, page, self.home.clone(), access.queued.clone());
+        let is_behind = access.queued.load(Relaxed) > QUEUED_BYTES_MAX;
+        if is_behind || access.sink.try_send(batch).is_err() {
+            let worker = self.shared.workers.of(self.worker);
+            worker.log_dropped.add(u64::from(lines));
         }
     }
 
@@ -177,198 +241,47 @@ fn fields(session: &Session, ending: Ending, line: &mut Line<'_>) {
     }
 }
 
-/// A line of the access log while it is written.
-pub struct Line<'a> {
-    text: &'a mut Vec<u8>,
-    format: LogFormat,
-    begins: bool,
-}
-
-/// The name of a field, as each format writes it.
-#[derive(Debug)]
-pub struct Name {
-    #[doc(hidden)]
-    pub json: &'static str,
-    #[doc(hidden)]
-    pub text: &'static str,
-}
-
-/// The [`Name`] of a field: a literal that needs no escape.
-#[macro_export]
-macro_rules! log_name {
-    ($name:literal) => {
-        &$crate::log::Name {
-            json: concat!(",\"", $name, "\":"),
-            text: concat!(" ", $name, "="),
-        }
-    };
-}
-
-/// The value of a field of the access log.
-pub enum Value<'a> {
-    /// A text that needs no escape.
-    Word(&'static str),
-    /// A text that may hold anything.
-    Text(&'a str),
-    /// Shown without any character that would need an escape.
-    Shown(&'a dyn std::fmt::Display),
-    /// A number.
-    Count(u64),
-    /// Seconds with microseconds.
-    Seconds(Duration),
-    /// This moment.
-    Now,
-}
-
-impl<'a> Line<'a> {
-    fn begin(text: &'a mut Vec<u8>, format: LogFormat) -> Self {
-        if format == LogFormat::Json {
-            text.push(b'{');
-        }
-        Self {
-            text,
-            format,
-            begins: true,
-        }
-    }
-
-    /// Adds a field.
-    pub fn field(&mut self, name: &Name, value: Value<'_>) {
-        let name = match self.format {
-            LogFormat::Json => name.json,
-            LogFormat::Text => name.text,
-        };
-        // What parts it from the field before is one byte.
-        let begins = std::mem::replace(&mut self.begins, false);
-        let name = &name.as_bytes()[usize::from(begins)..];
-        self.text.extend_from_slice(name);
-        self.value(value);
-    }
-
-    fn value(&mut self, value: Value<'_>) {
-        let is_json = self.format == LogFormat::Json;
-        let quotes: &[u8] = if is_json { b"\"" } else { b"" };
-        let mut digits = itoa::Buffer::new();
-        match value {
-            Value::Text(text) if !is_json && is_one_word(text) => {
-                self.text.extend_from_slice(text.as_bytes());
-            }
-            Value::Text(text) => quote(self.text, text),
-            Value::Word(word) => {
-                self.text.extend_from_slice(quotes);
-                self.text.extend_from_slice(word.as_bytes());
-                self.text.extend_from_slice(quotes);
-            }
-            Value::Shown(shown) => {
-                self.text.extend_from_slice(quotes);
-                // A Vec takes everything.
-                let _ = write!(self.text, "{shown}");
-                self.text.extend_from_slice(quotes);
-            }
-            Value::Now => {
-                self.text.extend_from_slice(quotes);
-                clock::push_now(self.text);
-                self.text.extend_from_slice(quotes);
-            }
-            Value::Count(count) => self.text.extend_from_slice(digits.format(count).as_bytes()),
-            Value::Seconds(seconds) => push_seconds(self.text, seconds),
-        }
-    }
-
-    fn end(self) {
-        let end: &[u8] = match self.format {
-            LogFormat::Json => b"}\n",
-            LogFormat::Text => b"\n",
-        };
-        self.text.extend_from_slice(end);
-    }
-}
-
-fn is_one_word(text: &str) -> bool {
-    text.bytes()
-        .all(|byte| byte.is_ascii_graphic() && byte != b'"')
-}
-
-/// A JSON string (RFC 8259 §7). Everything but printable ASCII is escaped or kept as UTF-8.
-fn quote(line: &mut Vec<u8>, text: &str) {
-    line.push(b'"');
-    if is_plain(text.as_bytes()) {
-        line.extend_from_slice(text.as_bytes());
-        line.push(b'"');
-        return;
-    }
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => line.extend_from_slice(&[b'\\', character as u8]),
-            control if control.is_control() => drop(write!(line, "\\u{:04x}", u32::from(control))),
-            other => line.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
-        }
-    }
-    line.push(b'"');
-}
-
-/// Whether all bytes of a string stand for themselves.
-fn is_plain(text: &[u8]) -> bool {
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') & (*byte != b'"') & (*byte != b'\\');
-    // Eight at a time without a branch for each, the last eight perhaps twice.
-    let are_plain = |eight: &[u8; 8]| eight.iter().fold(true, |all, byte| all & is_plain(byte));
-    match text.last_chunk() {
-        Some(last) => text.as_chunks().0.iter().all(are_plain) && are_plain(last),
-        None => text.iter().all(is_plain),
-    }
-}
-
-/// Seconds with microseconds.
-fn push_seconds(line: &mut Vec<u8>, duration: Duration) {
-    let mut digits = itoa::Buffer::new();
-    line.extend_from_slice(digits.format(duration.as_secs()).as_bytes());
-    line.push(b'.');
-    // The one in front keeps the zeros behind it.
-    let micros = digits.format(1_000_000 + duration.subsec_micros());
-    line.extend_from_slice(&micros.as_bytes()[1..]);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_name_cannot_break_out_of_its_field() {
-        for (text, quoted) in [
-            ("plain", r#""plain""#),
-            ("eight of\"eight of", r#""eight of\"eight of""#),
-            ("eight of\u{7f}", r#""eight of\u007f""#),
-            ("a\"b\\c", r#""a\"b\\c""#),
-            ("line\nfeed\u{1b}[2J", r#""line\u000afeed\u001b[2J""#),
-            ("ü\u{85}", "\"ü\\u0085\""),
-        ] {
-            let mut line = Vec::new();
-            quote(&mut line, text);
-            assert_eq!(String::from_utf8(line).unwrap(), quoted);
-        }
-    }
+    fn a_writer_that_is_behind_costs_lines_and_no_memory() {
+        const LINES_MAX: u64 = 100_000;
+        let (sink, batches) = sync_channel(QUEUED_BATCHES_MAX);
+        let queued: Arc<AtomicUsize> = Arc::default();
+        let access = AccessLog {
+            format: LogFormat::Json,
+            sink,
+            queued: queued.clone(),
+        };
+        let shared = Arc::new(Shared::new(1));
+        let log = Log::new(access, shared.clone(), WorkerId(0));
+        let text = "x".repeat(1000);
+        let write = || log.line(|line| line.field(log_name!("path"), Value::Text(&text)));
+        let dropped = || shared.workers.of(WorkerId(0)).log_dropped.get();
 
-    #[test]
-    fn a_byte_is_plain_wherever_it_stands() {
-        for byte in 0..=u8::MAX {
-            for at in 0..19 {
-                let mut text = *b"aA ~!#[] and eleven";
-                text[at] = byte;
-                assert_eq!(is_plain(&text), is_plain(&[byte]), "{text:?}");
-            }
+        let mut written = 0;
+        while dropped() == 0 && written < LINES_MAX {
+            write();
+            written += 1;
         }
-    }
+        assert_ne!(dropped(), 0);
+        assert!(queued.load(Relaxed) <= QUEUED_BYTES_MAX);
 
-    #[test]
-    fn seconds_have_microseconds() {
-        for (duration, text) in [
-            (Duration::ZERO, "0.000000"),
-            (Duration::from_micros(1), "0.000001"),
-            (Duration::new(61, 999_999_999), "61.999999"),
-        ] {
-            let mut line = Vec::new();
-            push_seconds(&mut line, duration);
-            assert_eq!(String::from_utf8(line).unwrap(), text);
-        }
+        let came: u64 = batches
+            .try_iter()
+            .map(|batch| u64::from(batch.lines()))
+            .sum();
+        assert_eq!(came + dropped(), written);
+        assert_eq!(queued.load(Relaxed), 0);
+
+        write();
+        log.hand_over();
+        let batch = batches.try_recv().expect("there is room again");
+        assert_eq!(
+            batch.text(),
+            format!("{{\"path\":\"{text}\"}}\n").as_bytes()
+        );
     }
 }

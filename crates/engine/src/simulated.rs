@@ -165,6 +165,7 @@ fn run(seed: u64, traced: bool) -> Seen {
         access_log: Some(AccessLog {
             format: LogFormat::Text,
             sink,
+            queued: Arc::default(),
         }),
         drain: fate.drain,
     };

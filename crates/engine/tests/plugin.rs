@@ -116,6 +116,7 @@ impl Door {
             access_log: Some(AccessLog {
                 format: LogFormat::Text,
                 sink,
+                queued: Arc::default(),
             }),
             drain: PATIENCE,
         };
@@ -142,7 +143,10 @@ impl Door {
     fn close(self) -> String {
         self.worker.send(Message::Drain);
         self.ended.recv_timeout(PATIENCE).unwrap();
-        let batches = self.lines.try_iter().flat_map(|batch| batch.text);
+        let batches = self
+            .lines
+            .try_iter()
+            .flat_map(|batch| batch.text().to_vec());
         String::from_utf8(batches.collect()).unwrap()
     }
 }

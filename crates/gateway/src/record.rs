@@ -237,7 +237,7 @@ impl Record {
             }
             match &self.client.get() {
                 Some(client) => line.field(log_name!("client"), Value::Shown(client)),
-                None => line.field(log_name!("client"), Value::Text(self.guest.shown())),
+                None => line.field(log_name!("client"), Value::Word(self.guest.shown())),
             }
             if let Some(name) = self.guest.server_name() {
                 line.field(log_name!("sni"), Value::Text(name));

@@ -18,7 +18,6 @@ use ringgate_control::logwriter::LogWriter;
 use ringgate_control::{About, Setup, Tell};
 use ringgate_engine::counters::WorkerId;
 use ringgate_engine::listen::{self, Bound, Inherited, SocketFile};
-use ringgate_engine::log::AccessLog;
 use ringgate_engine::snapshot::Shared;
 use ringgate_engine::tls;
 use ringgate_engine::worker::{self, Driver, Start, Worker};
@@ -68,10 +67,7 @@ impl Process {
         let mut driver = None;
         for ((id, cpu), listeners) in (0..).map(WorkerId).zip(cores).zip(listening) {
             let ended_sender = ended_sender.clone();
-            let access_log = log.as_ref().map(|log| AccessLog {
-                format: plan.log.format,
-                sink: log.sender(),
-            });
+            let access_log = log.as_ref().map(|log| log.access_log(plan.log.format));
             let start = Start {
                 id,
                 io: plan.io,

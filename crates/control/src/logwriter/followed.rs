@@ -82,7 +82,9 @@ mod tests {
     use std::thread;
     use std::time::Instant;
 
-    use super::super::tests::{LONG, batch, open};
+    use ringgate_engine::log::Batch;
+
+    use super::super::tests::{LONG, open};
     use super::*;
     use crate::testing::Directory;
 
@@ -93,10 +95,10 @@ mod tests {
         let directory = Directory::new();
         let path = directory.path("access.log");
         let log = open(&path);
-        let sender = log.sender();
+        let sender = log.queue.clone();
         let worker = thread::spawn(move || {
             for line in 0..LINES {
-                sender.send(batch(&format!("{line}\n"))).unwrap();
+                sender.send(Batch::of(&format!("{line}\n"))).unwrap();
             }
         });
         let mut files = vec![path.clone()];
@@ -137,8 +139,8 @@ mod tests {
         fs::create_dir(&place).unwrap();
         let path = place.join("access.log");
         let log = open(&path);
-        let sender = log.sender();
-        let say = |text| sender.send(batch(text)).unwrap();
+        let sender = log.queue.clone();
+        let say = |text| sender.send(Batch::of(text)).unwrap();
         say("one\n");
         settle(&path, "one\n");
 

@@ -1,35 +1,46 @@
 //! The time of a line: written out once in each second, since nearly all of it stays the same.
 
-use std::cell::RefCell;
-use std::io::Write;
+use std::cell::Cell;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
+use super::page::{Known, Page};
+
+/// Bytes of a moment up to its dot, which is the last of them.
+const SECOND_BYTES: usize = 20;
+
 thread_local! {
-    /// The second written last and its text, up to the dot.
-    static SECOND: RefCell<(i64, Vec<u8>)> = const { RefCell::new((i64::MIN, Vec::new())) };
+    /// The second written last, since 1970, and its text.
+    static SECOND: Cell<(u64, Known<SECOND_BYTES>)> = const { Cell::new((u64::MAX, Known::new(""))) };
 }
 
 /// Writes this moment as RFC 3339 does, in UTC with milliseconds.
-pub(super) fn push_now(line: &mut Vec<u8>) {
-    push(line, Timestamp::now());
+pub(super) fn write_now(page: &mut Page) {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    write(page, since_1970.unwrap_or_default());
 }
 
-fn push(line: &mut Vec<u8>, moment: Timestamp) {
-    SECOND.with_borrow_mut(|(second, text)| {
-        if *second != moment.as_second() {
-            *second = moment.as_second();
-            text.clear();
-            let whole = Timestamp::from_second(*second).unwrap_or_default();
-            let _ = write!(text, "{whole}");
-            text.truncate(text.len().saturating_sub(1));
-        }
-        line.extend_from_slice(text);
-    });
-    let millis = moment.subsec_millisecond().unsigned_abs();
-    let digit = |of: u32| b'0' + (of % 10) as u8;
-    let digits = [digit(millis / 100), digit(millis / 10), digit(millis)];
-    line.extend_from_slice(&[b'.', digits[0], digits[1], digits[2], b'Z']);
+fn write(page: &mut Page, since_1970: Duration) {
+    let (mut second, mut text) = SECOND.get();
+    if second != since_1970.as_secs() {
+        second = since_1970.as_secs();
+        text = shown(second);
+        SECOND.set((second, text));
+    }
+    page.known(&text);
+    let millis = since_1970.subsec_millis();
+    page.byte(b'0' + (millis / 100) as u8);
+    page.digits::<2>(millis % 100);
+    page.byte(b'Z');
+}
+
+#[cold]
+fn shown(second: u64) -> Known<SECOND_BYTES> {
+    let moment = i64::try_from(second).map(Timestamp::from_second);
+    let moment = moment.ok().and_then(Result::ok).unwrap_or_default();
+    // Years have four digits, up to the last that there can be.
+    Known::new(&format!("{moment}").replace('Z', "."))
 }
 
 #[cfg(test)]
@@ -42,10 +53,15 @@ mod tests {
             "2026-11-28T00:00:00.000Z",
             "2026-11-28T00:00:00.042Z",
             "2026-11-28T00:00:01.999Z",
+            "9999-12-30T22:00:00.999Z",
         ] {
-            let mut line = Vec::new();
-            push(&mut line, text.parse().unwrap());
-            assert_eq!(String::from_utf8(line).unwrap(), text);
+            let moment: Timestamp = text.parse().unwrap();
+            let mut page = Page::default();
+            write(
+                &mut page,
+                moment.duration_since(Timestamp::UNIX_EPOCH).unsigned_abs(),
+            );
+            assert_eq!(String::from_utf8_lossy(page.written()), text);
         }
     }
 }

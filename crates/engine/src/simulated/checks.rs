@@ -29,7 +29,10 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn all(batches: &Receiver<Batch>) -> Vec<Self> {
-        let text: Vec<u8> = batches.try_iter().flat_map(|batch| batch.text).collect();
+        let text: Vec<u8> = batches
+            .try_iter()
+            .flat_map(|batch| batch.text().to_vec())
+            .collect();
         let text = String::from_utf8(text).expect("a log is text");
         let fields = |line: &str| {
             line.split(' ')

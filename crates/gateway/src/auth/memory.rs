@@ -13,7 +13,7 @@ use aws_lc_rs::rand::SystemRandom;
 use super::Consumer;
 
 /// How many of each kind are remembered; a power of two.
-const KEPT_MAX: usize = 1024;
+const KEPT_MAX: usize = 4096;
 
 /// How many wrong passwords are remembered, so that a client with an old one costs others nothing.
 const REFUSED_MAX: usize = 64;
