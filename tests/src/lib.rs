@@ -53,7 +53,6 @@ pub use crate::jwt::{JwtKey, base64url, hs256, jwks, signed_part};
 pub use crate::load::{Failure, Keep, Load, answers, in_parallel};
 pub use crate::metrics::{Family, Metrics, Sample};
 pub use crate::nginx::{Nginx, http, stream};
-pub use crate::oracle::all_compliant;
 pub use crate::pattern::Pattern;
 pub use crate::peer::{Peer, script};
 pub use crate::pki::{Authority, Identity, KeyKind, Says, replace};

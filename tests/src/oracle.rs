@@ -10,7 +10,7 @@ use crate::recorder::Recorder;
 ///
 /// # Panics
 /// When one does, or the recorder itself has found a fault.
-pub fn all_compliant(recorder: &Recorder) {
+pub(crate) fn all_compliant(recorder: &Recorder) {
     let mut wrong = recorder.faults();
     for request in recorder.received() {
         let verdict = HttpRequestData::analyze_raw_request(&request.head.raw);

@@ -9,17 +9,27 @@ use std::time::Duration;
 
 use crate::client::reset;
 use crate::framing::{Body, FieldList, Head, Incoming};
+use crate::oracle::all_compliant;
 use crate::servers::{Refusing, Server};
 use crate::wait::{PATIENCE, wait_for, wait_until};
 
 /// So many bytes of a connection are kept; more are only counted.
 const KEPT_MAX: usize = 1024 * 1024;
 
-/// The server. Its connections go on when it is dropped.
+/// The server. Its connections go on when it is dropped. Then it asserts that what it has received leaves no room for a
+/// second reading of its bounds ([`all_compliant`]).
 #[derive(Debug)]
 pub struct Recorder {
     server: Server,
     tape: Tape,
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            all_compliant(self);
+        }
+    }
 }
 
 /// A whole request as it came.

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
-use ringgate_tests::{Answer, Received, Recorder, Ringgate, Wire, all_compliant, ok};
+use ringgate_tests::{Answer, Received, Recorder, Ringgate, Wire, ok};
 
 /// A gateway that trusts nobody at `$web` and everybody here at `$trusted`.
 struct Gateway {
@@ -65,7 +65,6 @@ pools:
             }
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
-        all_compliant(&self.server);
     }
 }
 

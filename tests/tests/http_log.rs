@@ -221,6 +221,17 @@ struct Ending {
     route: Option<&'static str>,
 }
 
+impl Ending {
+    /// Why nobody is recognised, as the log tells it.
+    fn denied(&self) -> Option<&'static str> {
+        match self.what {
+            "nothing shown" => Some("missing"),
+            "a wrong token" => Some("unknown_token"),
+            _ => None,
+        }
+    }
+}
+
 fn endings() -> Vec<Ending> {
     let of = |what, request: String, status, reason, route| Ending {
         what,
@@ -257,6 +268,13 @@ fn endings() -> Vec<Ending> {
         of(
             "nothing shown",
             get("/secret", ""),
+            401,
+            "unauthorized",
+            Some("secret"),
+        ),
+        of(
+            "a wrong token",
+            get("/secret", "Authorization: Bearer eve\r\n"),
             401,
             "unauthorized",
             Some("secret"),
@@ -375,6 +393,7 @@ fn each_ending_has_its_reason_in_answer_log_and_metric() {
             && line["reason"] == ending.reason
             && line["route"].as_str() == ending.route
             && line["request_id"].as_str() == answer.field("x-request-id")
+            && line["denied"].as_str() == ending.denied()
             && line["client"].is_string()
             && line["duration_s"].is_number();
         let says_so = ending.reason == "done" || answer.reason().as_deref() == Some(ending.reason);

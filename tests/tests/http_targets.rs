@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use ringgate_tests::{Attacked, By, Recorder, Refused, Ringgate, Wire, all_compliant};
+use ringgate_tests::{Attacked, By, Recorder, Refused, Ringgate, Wire};
 
 /// Targets and what a server gets.
 const CANONICAL: &[(&str, &str)] = &[
@@ -123,7 +123,6 @@ fn a_path_is_matched_and_forwarded_in_its_one_form() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    all_compliant(&attacked.server);
 }
 
 #[test]
@@ -267,7 +266,6 @@ fn a_host_is_forwarded_in_its_one_form() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    all_compliant(&attacked.server);
 }
 
 #[test]

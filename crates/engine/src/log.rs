@@ -34,9 +34,11 @@ const AGE_MAX: Duration = Duration::from_millis(50);
 /// How many batches may be on their way to the writer.
 pub const QUEUED_BATCHES_MAX: usize = 1024;
 
-/// How many bytes of all workers' lines may be, give or take a batch for each worker: what keeps a blocked log from
-/// taking memory.
-const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How many bytes of memory their lines may have: what keeps a blocked log from taking more.
+const QUEUED_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Room of a worker's buffer: a batch, and the lines that make it full.
+const PAGE_BYTES: usize = BATCH_BYTES + BATCH_BYTES / 8;
 
 /// How many buffers come back to a worker from the writer, to be filled again: memory that is warm and mapped.
 const SPARES_MAX: usize = 1;
@@ -60,7 +62,7 @@ impl Batch {
     }
 
     fn new(lines: u32, page: Page, home: SyncSender<Vec<u8>>, queued: Arc<AtomicUsize>) -> Self {
-        queued.fetch_add(page.len(), Relaxed);
+        queued.fetch_add(page.room(), Relaxed);
         Self {
             lines,
             page,
@@ -83,9 +85,11 @@ impl Batch {
 impl Drop for Batch {
     fn drop(&mut self) {
         let page = std::mem::take(&mut self.page);
-        self.queued.fetch_sub(page.len(), Relaxed);
-        // A home that is full or gone wants no more.
-        let _ = self.home.try_send(page.into_memory());
+        self.queued.fetch_sub(page.room(), Relaxed);
+        if page.room() >= PAGE_BYTES {
+            // A home that is full or gone wants no more.
+            let _ = self.home.try_send(page.into_memory());
+        }
     }
 }
 
@@ -96,7 +100,7 @@ pub struct AccessLog {
     pub format: LogFormat,
     /// The writer's queue, of [`QUEUED_BATCHES_MAX`].
     pub sink: SyncSender<Batch>,
-    /// Bytes of all workers' lines on their way to the writer.
+    /// Bytes of memory that all workers' lines on their way to the writer have.
     pub queued: Arc<AtomicUsize>,
 }
 
@@ -120,7 +124,7 @@ impl Log {
             access,
             shared,
             worker,
-            page: RefCell::default(),
+            page: RefCell::new(Page::with_room(PAGE_BYTES)),
             lines: Cell::new(0),
             home,
             spares,
@@ -155,18 +159,25 @@ impl Log {
         if lines == 0 {
             return;
         }
-        let next = match self.spares.try_recv() {
-            Ok(spare) => Page::over(spare),
-            Err(_) => Page::with_room(BATCH_BYTES + BATCH_BYTES / 8),
-        };
         let access = &self.access;
-        let page = self.page.replace(next);
+        let page = self.take_page();
         let batch = Batch::new(lines, page, self.home.clone(), access.queued.clone());
         let is_behind = access.queued.load(Relaxed) > QUEUED_BYTES_MAX;
         if is_behind || access.sink.try_send(batch).is_err() {
             let worker = self.shared.workers.of(self.worker);
             worker.log_dropped.add(u64::from(lines));
         }
+    }
+
+    /// The lines, in memory that is no larger than twice what they need.
+    fn take_page(&self) -> Page {
+        let mut page = self.page.borrow_mut();
+        if page.len() < BATCH_BYTES / 2 {
+            return page.take_copy();
+        }
+        let spare = self.spares.try_recv();
+        let next = spare.map_or_else(|_| Page::with_room(PAGE_BYTES), Page::over);
+        std::mem::replace(&mut page, next)
     }
 
     /// Hands batches over that do not fill up, until `end`.

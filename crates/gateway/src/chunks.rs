@@ -179,7 +179,17 @@ fn size_digit(size: u64, digits: u8, byte: u8) -> Result<State, Broken> {
 
 fn trailer(line: &[u8]) -> Option<(&str, &[u8])> {
     let colon = memchr::memchr(b':', line)?;
-    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    let name = &line[..colon];
+    // Only these are white space here: a CR is none (RFC 9110 §5.6.3).
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let is_inside = |byte: &u8| !is_space(byte);
+    let value = &line[colon + 1..];
+    let start = value.iter().position(is_inside).unwrap_or(value.len());
+    let end = value
+        .iter()
+        .rposition(is_inside)
+        .map_or(start, |last| last + 1);
+    let value = &value[start..end];
     let is_good = !name.is_empty()
         && name.iter().all(is_token_byte)
         && value.iter().all(|byte| is_value_byte(*byte));

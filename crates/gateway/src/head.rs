@@ -246,6 +246,9 @@ fn version(minor: Option<u8>) -> Version {
 
 fn take_fields(parsed: &[httparse::Header<'_>], fields: &mut Fields) -> Result<(), Refusal> {
     for field in parsed {
+        if field.name.len() > Fields::NAME_BYTES_MAX {
+            return Err(Refusal::bad("the name of a field is too long"));
+        }
         let value = field.value.trim_ascii();
         // Without a branch for each byte.
         let is_good = value
@@ -378,4 +381,32 @@ pub fn content_length(value: &[u8]) -> Option<u64> {
             .checked_add(u64::from(digit - b'0'))?;
     }
     (length <= i64::MAX as u64).then_some(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_kept_whole_or_refused() {
+        let limits = HeadLimits {
+            bytes: 1024 * 1024,
+            fields: 100,
+        };
+        for (name_bytes, is_kept) in [
+            (Fields::NAME_BYTES_MAX, true),
+            (Fields::NAME_BYTES_MAX + 1, false),
+        ] {
+            let name = "a".repeat(name_bytes);
+            let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{name}: b\r\n\r\n");
+            let mut read = RequestHead::default();
+            let verdict = read_request(head.as_bytes(), limits, &mut read);
+            assert_eq!(verdict.is_ok(), is_kept, "{name_bytes}");
+            let is_there = read
+                .fields
+                .iter()
+                .any(|field| field.name == name.as_bytes());
+            assert_eq!(is_there, is_kept, "{name_bytes}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use ringgate_engine::plugin::{ClosedBy, Guest, Race, Reason, Served, now, race};
+use ringgate_engine::plugin::{ClosedBy, Guest, Race, Reason, Served, next_turn, now, race};
 
 use crate::head::{Framing, HeadLimits, RequestHead, Search, Version, is_no_request, read_request};
 use crate::incoming::{Framed, Incoming};
@@ -27,6 +27,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How long a new connection may wait for its first request once no more are accepted.
 const FRESH_PATIENCE: Duration = Duration::from_secs(1);
+
+/// After so many requests of one connection it is the others' turn.
+const TURN_REQUESTS: u32 = 64;
 
 /// How long a client may take to end its side after the last answer.
 const LINGER_PATIENCE: Duration = Duration::from_secs(2);
@@ -58,7 +61,13 @@ pub(crate) fn serve(
             // Boxed, it takes no room in a connection that waits.
             let after = Box::pin(one(&gateway.rules, &shelf, &guest, &mut intake, served)).await;
             let (by, reason) = match after {
-                After::Next => continue,
+                After::Next => {
+                    // A client may have sent many at once, and all that we answer ourselves is answered at once.
+                    if served % TURN_REQUESTS == 0 {
+                        next_turn().await;
+                    }
+                    continue;
+                }
                 After::Last(reason) => (ClosedBy::Ringgate, reason),
                 After::Over { by, reason } => (by, reason),
             };

@@ -112,11 +112,6 @@ impl Limiter {
         }
     }
 
-    /// The limit it was made of. A reload that leaves it as it is keeps the limiter, with all that it has counted.
-    pub fn limit(&self) -> &RateLimit {
-        &self.limit
-    }
-
     /// Whom it counts.
     pub fn by(&self) -> &LimitBy {
         &self.limit.by

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ringgate_engine::plugin::{ClosedBy, Guest, Pool, Reason, Server, Sleep, Value, log_name, now};
 
+use crate::auth::Denied;
 use crate::counters::HttpCounters;
 use crate::forwarded::RequestId;
 use crate::shelf::Shelf;
@@ -67,6 +68,7 @@ pub(crate) struct Record {
     retries: Cell<u32>,
     ending: Cell<Option<(ClosedBy, Reason)>>,
     consumer: RefCell<Option<Arc<str>>>,
+    denied: Cell<Option<Denied>>,
 }
 
 impl Record {
@@ -96,6 +98,7 @@ impl Record {
             retries: Cell::new(0),
             ending: Cell::new(None),
             consumer: RefCell::default(),
+            denied: Cell::new(None),
         }
     }
 
@@ -127,6 +130,11 @@ impl Record {
     /// Notes whose request it is.
     pub(crate) fn note_consumer(&self, consumer: &Arc<str>) {
         *self.consumer.borrow_mut() = Some(consumer.clone());
+    }
+
+    /// Notes why nobody was recognised.
+    pub(crate) fn note_denied(&self, denied: Denied) {
+        self.denied.set(Some(denied));
     }
 
     /// Notes the id of the request.
@@ -276,6 +284,9 @@ impl Record {
             );
             line.field(log_name!("closed_by"), Value::Word(by.word()));
             line.field(log_name!("reason"), Value::Word(reason.word()));
+            if let Some(denied) = self.denied.get() {
+                line.field(log_name!("denied"), Value::Word(denied.word()));
+            }
             if let Some(consumer) = &*self.consumer.borrow() {
                 line.field(log_name!("consumer"), Value::Text(consumer));
             }

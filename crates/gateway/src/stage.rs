@@ -204,6 +204,7 @@ impl<'a, 'r: 'a> Stage<'a, 'r> {
             Err(denied) => {
                 let counters = self.rules.counters.of(self.guest.worker());
                 counters.denied(denied.word());
+                self.record.note_denied(denied);
                 if denied.is_ours() {
                     let detail = "nobody can be recognised now";
                     let refusal = Refusal::new(503, Reason::Unauthorized, detail);

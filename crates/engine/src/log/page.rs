@@ -17,8 +17,8 @@ const PAIRS: [[u8; 2]; 100] = {
 /// Digits of the longest number.
 const DIGITS_MAX: usize = 20;
 
-/// Some bytes that are known when compiled, in room for as many as any of them has: they are copied as a whole, of which
-/// the first `len` count.
+/// Some bytes that are known beforehand, in room for as many as any of them has: they are copied as a whole, of which the
+/// first `len` count.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known<const ROOM: usize> {
     bytes: [u8; ROOM],
@@ -26,6 +26,8 @@ pub(crate) struct Known<const ROOM: usize> {
 }
 
 impl<const ROOM: usize> Known<ROOM> {
+    /// # Panics
+    /// When the text needs more room.
     pub(crate) const fn new(text: &str) -> Self {
         let mut bytes = [0; ROOM];
         let (known, _) = bytes.split_at_mut(text.len());
@@ -57,12 +59,24 @@ impl Page {
         self.bytes
     }
 
+    /// What is written, in memory of its own; then nothing is written here.
+    pub(crate) fn take_copy(&mut self) -> Self {
+        let bytes = self.written().to_vec();
+        let end = std::mem::take(&mut self.end);
+        Self { bytes, end }
+    }
+
     pub(crate) fn written(&self) -> &[u8] {
         self.bytes.get(..self.end).unwrap_or_default()
     }
 
     pub(crate) fn len(&self) -> usize {
         self.end
+    }
+
+    /// Bytes of its memory.
+    pub(crate) fn room(&self) -> usize {
+        self.bytes.len()
     }
 
     pub(crate) fn known<const ROOM: usize>(&mut self, known: &Known<ROOM>) {

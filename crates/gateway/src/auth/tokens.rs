@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -28,14 +28,26 @@ const SCHEME: &str = "sha256:";
 /// The tokens of a file.
 #[derive(Default)]
 pub struct Tokens {
-    /// By the first bytes of the hash. Hashes are as random as it gets, and no client chooses which of them are here.
-    known: HashMap<u64, Vec<Known>, BuildHasherDefault<AsItIs>>,
-    count: usize,
+    known: HashMap<Digest, Arc<Consumer>, BuildHasherDefault<AsItIs>>,
 }
 
-struct Known {
-    digest: [u8; 32],
-    consumer: Arc<Consumer>,
+/// The hash of a secret. Found by its first bytes: hashes are as random as it gets, and no client chooses which of them
+/// are here.
+#[derive(Eq)]
+struct Digest([u8; 32]);
+
+impl PartialEq for Digest {
+    fn eq(&self, other: &Self) -> bool {
+        verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+}
+
+impl Hash for Digest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let mut first = [0; 8];
+        first.copy_from_slice(&self.0[..8]);
+        state.write_u64(u64::from_le_bytes(first));
+    }
 }
 
 impl Tokens {
@@ -52,13 +64,11 @@ impl Tokens {
                 let what = format!("`{}` has a token already", entry.name.text);
                 return Err(entry.name.flaw(what));
             }
-            if tokens.find_digest(&digest).is_some() {
+            if tokens.known.contains_key(&digest) {
                 return Err(entry.hash.flaw("another line has the same token"));
             }
             let consumer = Arc::new(Consumer::new(entry.name.text, entry.scopes));
-            let known = tokens.known.entry(prefix(&digest)).or_default();
-            known.push(Known { digest, consumer });
-            tokens.count += 1;
+            tokens.known.insert(digest, consumer);
             Ok(())
         });
         flaws.none_or(tokens)
@@ -69,45 +79,34 @@ impl Tokens {
         if secret.is_empty() || secret.len() > SECRET_BYTES_MAX {
             return None;
         }
-        self.find_digest(&sha256(secret))
-    }
-
-    fn find_digest(&self, digest: &[u8; 32]) -> Option<&Arc<Consumer>> {
-        let known = self.known.get(&prefix(digest))?;
-        known
-            .iter()
-            .find(|known| verify_slices_are_equal(&known.digest, digest).is_ok())
-            .map(|known| &known.consumer)
+        self.known.get(&sha256(secret))
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.count
+        self.known.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.known.is_empty()
     }
 
     /// Whether one of them is called that.
     pub fn has_name(&self, name: &str) -> bool {
-        self.known
-            .values()
-            .flatten()
-            .any(|known| &*known.consumer.name == name)
+        self.known.values().any(|consumer| &*consumer.name == name)
     }
 }
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} tokens", self.count)
+        write!(f, "{} tokens", self.len())
     }
 }
 
 /// The line of a token, without its end.
 pub fn line(name: &str, secret: &[u8], scopes: &[String]) -> String {
-    let mut line = format!("{name} {SCHEME}{}", to_hex(&sha256(secret)));
+    let mut line = format!("{name} {SCHEME}{}", to_hex(&sha256(secret).0));
     if !scopes.is_empty() {
         line.push(' ');
         line.push_str(&scopes.join(","));
@@ -115,24 +114,18 @@ pub fn line(name: &str, secret: &[u8], scopes: &[String]) -> String {
     line
 }
 
-fn read_digest(hash: Word<'_>) -> Result<[u8; 32], Flaw> {
+fn read_digest(hash: Word<'_>) -> Result<Digest, Flaw> {
     let digits = hash.text.strip_prefix(SCHEME);
-    digits.and_then(from_hex).ok_or_else(|| {
+    digits.and_then(from_hex).map(Digest).ok_or_else(|| {
         hash.flaw("this is no hash of a token")
             .advise("it is `sha256:` with 64 hexadecimal digits, as `ringgate token new` writes it")
     })
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+fn sha256(bytes: &[u8]) -> Digest {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    hash
-}
-
-fn prefix(digest: &[u8; 32]) -> u64 {
-    let mut first = [0; 8];
-    first.copy_from_slice(&digest[..8]);
-    u64::from_le_bytes(first)
+    Digest(hash)
 }
 
 /// Takes a number for its own hash.

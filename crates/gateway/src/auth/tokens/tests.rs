@@ -118,23 +118,20 @@ fn the_time_of_a_look_does_not_depend_on_how_much_is_right() {
     const TIMINGS: usize = 100_000;
     let far = sha256(b"far");
     let mut near = sha256(b"near");
-    near[31] ^= 1;
+    near.0[31] ^= 1;
     let mut farther = sha256(b"near");
-    farther[8] ^= 1;
+    farther.0[8] ^= 1;
     let text = format!(
         "far sha256:{}\nnear sha256:{}\n",
-        to_hex(&far),
-        to_hex(&sha256(b"near"))
+        to_hex(&far.0),
+        to_hex(&sha256(b"near").0)
     );
     let tokens = Tokens::parse(&text).unwrap();
-    let timing = |digest: &[u8; 32]| {
+    let timing = |digest: &Digest| {
         let begun = Instant::now();
         for _ in 0..8 {
-            assert!(
-                std::hint::black_box(&tokens)
-                    .find_digest(std::hint::black_box(digest))
-                    .is_none()
-            );
+            let known = &std::hint::black_box(&tokens).known;
+            assert!(!known.contains_key(std::hint::black_box(digest)));
         }
         begun.elapsed().as_nanos() as f64
     };
