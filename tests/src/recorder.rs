@@ -17,7 +17,7 @@ use crate::wait::{PATIENCE, wait_for, wait_until};
 const KEPT_MAX: usize = 1024 * 1024;
 
 /// The server. Its connections go on when it is dropped. Then it asserts that what it has received leaves no room for a
-/// second reading of its bounds ([`all_compliant`]).
+/// second reading of its bounds, in the opinion of the oracle.
 #[derive(Debug)]
 pub struct Recorder {
     server: Server,
