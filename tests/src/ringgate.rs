@@ -287,6 +287,27 @@ impl Ringgate {
         kill(pid, signal).expect("a child that was not waited for takes signals");
     }
 
+    /// Stops it where it is, until a `SIGCONT`.
+    ///
+    /// # Panics
+    /// When it goes on for [`PATIENCE`].
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let is_stopped = |task: io::Result<fs::DirEntry>| {
+            let stat = fs::read_to_string(task?.path().join("stat"))?;
+            // The name before it may hold anything but ends with the last bracket (proc_pid_stat(5)).
+            let state = stat
+                .rsplit_once(") ")
+                .map(|(_, rest)| rest.starts_with('T'));
+            io::Result::Ok(state.unwrap_or_default())
+        };
+        wait_until("all threads have stopped", PATIENCE, || {
+            let mut tasks = fs::read_dir(&tasks).expect("it has threads");
+            tasks.all(|task| is_stopped(task).unwrap_or_default())
+        });
+    }
+
     /// Asks it to drain and stop.
     pub fn term(&self) {
         self.signal(Signal::SIGTERM);

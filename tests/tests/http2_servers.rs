@@ -42,6 +42,43 @@ fn received(server: &H2Server, ringgate: Ringgate) -> Vec<H2Message> {
     })
 }
 
+/// As gRPC does to learn how long the way is.
+#[test]
+fn each_side_may_send_a_ping_for_each_message() {
+    const MESSAGES: u64 = 300;
+    let ping = || Frame::new(Frame::PING, 0, 0, [0; 8]);
+    let server = H2Server::start(&[], move |end, _| {
+        let mut known = Vec::new();
+        while let Some(stream) = end.next_request(&mut known) {
+            end.send(&ping());
+            H2Answer::body("pong").send(end, stream);
+        }
+    });
+    let ringgate = start(&[&server], "");
+    let mut client = H2::connect(ringgate.addr("web"));
+    for number in 0..MESSAGES {
+        client.send(&ping());
+        let stream = client.get("/");
+        assert_eq!(client.finish(stream).answer().text(), "pong", "{number}");
+    }
+}
+
+#[test]
+fn a_server_that_sends_pings_without_end_is_left() {
+    let server = H2Server::start(&[], |end, _| {
+        let mut known = Vec::new();
+        while let Some(stream) = end.next_request(&mut known) {
+            let pings = Frame::new(Frame::PING, 0, 0, [0; 8]).bytes().repeat(1_000);
+            end.bytes(&pings);
+            H2Answer::body("late").send(end, stream);
+        }
+    });
+    let ringgate = start(&[&server], "");
+    let answer = Wire::connect(ringgate.addr("web")).ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let found = (answer.status, answer.reason());
+    assert_eq!(found, (502, Some("server_reset".to_owned())));
+}
+
 #[test]
 fn clients_of_either_version_reach_an_http2_server() {
     let server = H2Server::answering(|request| {

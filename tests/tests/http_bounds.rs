@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use ringgate_tests::{
     Answer, End, PATIENCE, Recorder, Ringgate, Wire, ended, wait_until, wait_until_still,
 };
@@ -334,4 +335,40 @@ fn who_does_not_read_holds_no_more_than_a_few_buffers() {
     let cut = clients.iter_mut().map(|wire| wire.try_answer("GET"));
     let whole = cut.filter(|answer| answer.as_ref().is_ok_and(|answer| answer.cut.is_none()));
     assert_eq!(whole.count(), 0, "none of them looks whole");
+}
+
+/// The worker finds them all there at once, and none of them makes it wait.
+#[test]
+fn a_client_with_many_requests_at_once_lets_others_in() {
+    const REQUESTS: usize = 2_000;
+    // A turn of one connection, and what else the machine lets pass.
+    const BEFORE_MAX: usize = 150;
+    let server = Recorder::start();
+    let ringgate = Ringgate::start(&format!(
+        "
+workers: 1
+log: {{ access: $dir/access.log }}
+listeners:
+  web: {{ bind: '127.0.0.1:$web', http: {{}}, routes: [{{ path: /app, pool: app }}] }}
+pools:
+  app: {{ servers: ['{server}'], health: off }}
+"
+    ));
+    let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let [mut many, mut other] = [(); 2].map(|()| {
+        let mut wire = Wire::connect(ringgate.addr("web"));
+        assert_eq!(wire.ask(request("/first")).status, 404);
+        wire
+    });
+    ringgate.pause();
+    many.send(request("/many").repeat(REQUESTS));
+    other.send(request("/other"));
+    ringgate.signal(Signal::SIGCONT);
+    for _ in 0..REQUESTS {
+        assert_eq!(many.answer().status, 404);
+    }
+    assert_eq!(other.answer().status, 404);
+    let log = ringgate.access_log(REQUESTS + 3);
+    let before = log.iter().position(|line| line["path"] == "/other");
+    assert!(before.unwrap() < BEFORE_MAX, "{before:?}");
 }

@@ -1,5 +1,5 @@
-//! Counts the frames of an HTTP/2 client as they pass (RFC 9113 §4.1), so that one that makes work without asking for
-//! anything is found out before that work is done. It changes no byte, and reads nothing but the heads of frames.
+//! Counts the frames of an HTTP/2 peer as they pass (RFC 9113 §4.1), so that one that makes work without asking for or
+//! giving anything is found out before that work is done. It changes no byte, and reads nothing but the heads of frames.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 0x4;
 
-/// How many frames of a kind a client may send in a window. Clients that keep to themselves send a tenth of it.
+/// How many frames of a kind a peer may send in a window. Those that keep to themselves send a tenth of it.
 const PINGS_MAX: u32 = 100;
 const SETTINGS_MAX: u32 = 50;
 const PRIORITIES_MAX: u32 = 200;
@@ -29,17 +29,27 @@ const UNKNOWN_MAX: u32 = 100;
 
 const UPDATES_MAX: u32 = 1000;
 
-/// A client that reads may send one update of a window more for so many bytes that it was sent, and one PING: some probe
-/// how fast they are.
-const BYTES_PER_UPDATE: u64 = 32;
-const BYTES_PER_PING: u64 = 16 * 1024;
+/// A peer that reads may send one update of a window more for so many bytes that it was sent, and one PING: those of gRPC
+/// measure the way by one for each message. An answer to a PING is shorter, so that no flood earns itself.
+const BYTES_PER_FRAME: u64 = 32;
+
+/// A server may end the streams that it was sent: one for the head of each frame, the least that there can be of one.
+const BYTES_PER_STREAM: u64 = HEAD_BYTES as u64;
 
 /// CONTINUATION frames behind one HEADERS frame.
 const CONTINUATIONS_MAX: u32 = 20;
 
+/// Whose frames are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Of {
+    Client,
+    Server,
+}
+
 /// The frames of one connection.
 #[derive(Debug)]
 pub(crate) struct Frames {
+    of: Of,
     /// Bytes of the payload that is passing.
     payload: u32,
     head: [u8; HEAD_BYTES],
@@ -60,18 +70,19 @@ struct Counts {
     empty: u32,
     updates: u32,
     unknown: u32,
-    /// Bytes that went to the client.
+    /// Bytes that went to the peer.
     sent: u64,
 }
 
-/// A client has sent more frames of a kind than any use has.
+/// A peer has sent more frames of a kind than any use has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flood;
 
 impl Frames {
     /// Those of a connection that begins now, behind its preface.
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(of: Of, now: Instant) -> Self {
         Self {
+            of,
             payload: 0,
             head: [0; HEAD_BYTES],
             head_len: 0,
@@ -87,7 +98,7 @@ impl Frames {
         self.header_since
     }
 
-    /// Notes bytes that went to the client.
+    /// Notes bytes that went to the peer.
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.counts.sent += bytes as u64;
     }
@@ -126,7 +137,7 @@ impl Frames {
         let ends_block = flags & END_HEADERS != 0;
         let counts = &mut self.counts;
         let earned = |bytes: u64| u32::try_from(counts.sent / bytes).unwrap_or(u32::MAX / 2);
-        let (updates, pings) = (earned(BYTES_PER_UPDATE), earned(BYTES_PER_PING));
+        let (frames, streams) = (earned(BYTES_PER_FRAME), earned(BYTES_PER_STREAM));
         let (count, most) = match kind {
             DATA if self.payload == 0 && flags & 1 == 0 => (&mut counts.empty, EMPTY_MAX),
             DATA => return Ok(()),
@@ -142,10 +153,11 @@ impl Frames {
                 (&mut self.continuations, CONTINUATIONS_MAX)
             }
             PRIORITY => (&mut counts.priorities, PRIORITIES_MAX),
+            RST_STREAM if self.of == Of::Server => (&mut counts.resets, RESETS_MAX + streams),
             RST_STREAM => (&mut counts.resets, RESETS_MAX),
             SETTINGS => (&mut counts.settings, SETTINGS_MAX),
-            PING => (&mut counts.pings, PINGS_MAX + pings),
-            WINDOW_UPDATE => (&mut counts.updates, UPDATES_MAX + updates),
+            PING => (&mut counts.pings, PINGS_MAX + frames),
+            WINDOW_UPDATE => (&mut counts.updates, UPDATES_MAX + frames),
             _ => (&mut counts.unknown, UNKNOWN_MAX),
         };
         *count += 1;
@@ -178,7 +190,7 @@ mod tests {
 
     fn pass(frame: &[u8], times: u32) -> Result<(), Flood> {
         let now = Instant::now();
-        let mut frames = Frames::new(now);
+        let mut frames = Frames::new(Of::Client, now);
         (0..times).try_for_each(|_| frames.pass(frame, now))
     }
 
@@ -202,20 +214,24 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_reads_may_say_so() {
+    fn a_peer_that_is_sent_something_may_say_so() {
+        const SENT: usize = 9 * 32 * 1000;
         let now = Instant::now();
-        let mut frames = Frames::new(now);
-        frames.sent(32 << 20);
-        let update = frame(4, WINDOW_UPDATE, 0);
-        assert_eq!(
-            (0..1 << 20).try_for_each(|_| frames.pass(&update, now)),
-            Ok(())
-        );
-        assert_eq!(
-            (0..UPDATES_MAX).try_for_each(|_| frames.pass(&update, now)),
-            Ok(())
-        );
-        assert_eq!(frames.pass(&update, now), Err(Flood));
+        for (of, length, kind, most) in [
+            (Of::Client, 4, WINDOW_UPDATE, UPDATES_MAX + 9000),
+            (Of::Client, 8, PING, PINGS_MAX + 9000),
+            (Of::Client, 4, RST_STREAM, RESETS_MAX),
+            (Of::Server, 4, WINDOW_UPDATE, UPDATES_MAX + 9000),
+            (Of::Server, 8, PING, PINGS_MAX + 9000),
+            (Of::Server, 4, RST_STREAM, RESETS_MAX + 32_000),
+        ] {
+            let mut frames = Frames::new(of, now);
+            frames.sent(SENT);
+            let frame = frame(length, kind, 0);
+            let mut pass = || frames.pass(&frame, now);
+            assert_eq!((0..most).try_for_each(|_| pass()), Ok(()), "{kind}");
+            assert_eq!(pass(), Err(Flood), "{kind}");
+        }
     }
 
     #[test]
@@ -223,7 +239,7 @@ mod tests {
         let now = Instant::now();
         let bytes: Vec<u8> = (0..PINGS_MAX).flat_map(|_| frame(8, PING, 0)).collect();
         for piece in [1, 7, 9, 17, 1000] {
-            let mut frames = Frames::new(now);
+            let mut frames = Frames::new(Of::Client, now);
             let mut pieces = bytes.chunks(piece);
             assert!(
                 pieces.all(|bytes| frames.pass(bytes, now).is_ok()),
@@ -236,7 +252,7 @@ mod tests {
     #[test]
     fn a_header_block_is_open_until_it_ends() {
         let now = Instant::now();
-        let mut frames = Frames::new(now);
+        let mut frames = Frames::new(Of::Client, now);
         frames.pass(&frame(3, HEADERS, 0), now).unwrap();
         assert_eq!(frames.header_since(), Some(now));
         frames

@@ -3,8 +3,6 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -16,10 +14,9 @@ use h2::{Reason as Code, RecvStream};
 use ringgate_engine::plugin::{
     ClosedBy, Guest, Race, Reason, Served, Signal, Sleep, now, race, spawn,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::fields::{Fields, Known};
-use crate::frames::Frames;
+use crate::frames::Of;
 use crate::head::{Framing, METHOD_BYTES_MAX, RequestHead, Version, content_length};
 use crate::incoming::Incoming;
 use crate::io::LinkIo;
@@ -30,6 +27,7 @@ use crate::reply::Reply;
 use crate::shelf::Shelf;
 use crate::stage::Told;
 use crate::stream::StreamBody;
+use crate::watched::{Watch, Watched};
 use crate::{Ask, Gateway, Then, attend, respond};
 
 /// Bytes that a client may send on one stream, and on a connection, before they are taken.
@@ -67,11 +65,8 @@ pub(crate) async fn serve(
 ) -> Served {
     let limits = gateway.rules.limits;
     let door = Rc::new(Door::new(now()));
-    let io = Watched {
-        io: LinkIo::new(guest.clone()).heard(heard),
-        door: door.clone(),
-        preface_left: PREFACE_BYTES,
-    };
+    let link = LinkIo::new(guest.clone()).heard(heard);
+    let io = Watched::client(link, door.watch.clone());
     let handshake = Builder::new()
         .max_concurrent_streams(limits.streams.get())
         .max_header_list_size(limits.header_bytes)
@@ -159,7 +154,11 @@ pub(crate) async fn serve(
 }
 
 /// Tells the client why its connection ends, if it listens.
-async fn farewell(mut connection: Connection<Watched, Bytes>, door: &Door, code: Code) -> Served {
+async fn farewell(
+    mut connection: Connection<Watched<Guest>, Bytes>,
+    door: &Door,
+    code: Code,
+) -> Served {
     connection.abrupt_shutdown(code);
     let told = poll_fn(|context| connection.poll_closed(context));
     within(now() + FAREWELL_PATIENCE, told).await;
@@ -169,8 +168,7 @@ async fn farewell(mut connection: Connection<Watched, Bytes>, door: &Door, code:
 
 /// What is known of a connection as a whole.
 struct Door {
-    frames: std::cell::RefCell<Frames>,
-    is_flooded: Cell<bool>,
+    watch: Rc<Watch>,
     requests: Cell<u32>,
     open: Cell<u32>,
     given_up: Cell<u32>,
@@ -192,8 +190,7 @@ enum Accepted {
 impl Door {
     fn new(now: Instant) -> Self {
         Self {
-            frames: Frames::new(now).into(),
-            is_flooded: Cell::new(false),
+            watch: Watch::begin(Of::Client),
             requests: Cell::new(0),
             open: Cell::new(0),
             given_up: Cell::new(0),
@@ -205,11 +202,11 @@ impl Door {
 
     fn poll_accept(
         &self,
-        connection: &mut Connection<Watched, Bytes>,
+        connection: &mut Connection<Watched<Guest>, Bytes>,
         context: &mut Context<'_>,
     ) -> Poll<Accepted> {
         let accepted = connection.poll_accept(context);
-        if self.is_flooded.get() || self.is_abused() {
+        if self.watch.is_flooded() || self.is_abused() {
             return Poll::Ready(Accepted::Flood);
         }
         Poll::Ready(match ready!(accepted) {
@@ -230,7 +227,7 @@ impl Door {
     /// Why the connection should end, if it should.
     fn is_over(&self, guest: &Guest) -> Option<Reason> {
         let timeouts = &guest.listener().timeouts;
-        let header_since = self.frames.borrow().header_since();
+        let header_since = self.watch.header_since();
         let is_late = |since: Instant| since + timeouts.header < now();
         let has_asked = self.requests.get() > 0;
         if header_since.is_some_and(is_late) || (!has_asked && is_late(guest.accepted())) {
@@ -444,77 +441,5 @@ fn take_fields(map: &http::HeaderMap, fields: &mut Fields) {
     }
     if !cookie.is_empty() {
         fields.push("cookie", &cookie);
-    }
-}
-
-/// Bytes of a client's preface, which are no frame.
-const PREFACE_BYTES: usize = 24;
-
-/// A link whose frames are counted as they are read.
-struct Watched {
-    io: LinkIo<Guest>,
-    door: Rc<Door>,
-    preface_left: usize,
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.door.is_flooded.get() {
-            return Poll::Pending;
-        }
-        let before = into.filled().len();
-        ready!(Pin::new(&mut this.io).poll_read(context, into))?;
-        let fresh = &into.filled()[before..];
-        let skipped = fresh.len().min(this.preface_left);
-        this.preface_left -= skipped;
-        let passed = this.door.frames.borrow_mut().pass(&fresh[skipped..], now());
-        if passed.is_err() {
-            // Who polls the connection looks for it; nothing more is read.
-            this.door.is_flooded.set(true);
-            into.set_filled(before);
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let sent = ready!(Pin::new(&mut this.io).poll_write(context, bytes))?;
-        this.door.frames.borrow_mut().sent(sent);
-        Poll::Ready(Ok(sent))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let sent = ready!(Pin::new(&mut this.io).poll_write_vectored(context, pieces))?;
-        this.door.frames.borrow_mut().sent(sent);
-        Poll::Ready(Ok(sent))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(context)
     }
 }

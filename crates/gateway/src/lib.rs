@@ -42,6 +42,7 @@ mod streams;
 pub mod target;
 #[cfg(test)]
 mod testing;
+mod watched;
 
 use std::rc::Rc;
 use std::sync::Arc;

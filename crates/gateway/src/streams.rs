@@ -4,13 +4,17 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use crate::frames::Of;
 use crate::io::LinkIo;
 use crate::patience::within;
 use crate::stream::StreamOut;
+use crate::watched::{Watch, Watched};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use ringgate_engine::plugin::{
@@ -233,7 +237,8 @@ impl Carrier {
         }
         let (server, connect) = (upstream.server().clone(), upstream.connect());
         let upstream = Rc::new(upstream);
-        let io = LinkIo::new(upstream.clone());
+        let watch = Watch::begin(Of::Server);
+        let io = Watched::server(LinkIo::new(upstream.clone()), watch.clone());
         let handshake = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -257,7 +262,11 @@ impl Carrier {
         });
         let kept = carrier.clone();
         spawn(async move {
-            race(connection, kept.grows_old()).await;
+            let served = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
+                Poll::Pending if !watch.is_flooded() => Poll::Pending,
+                _ => Poll::Ready(()),
+            });
+            race(served, kept.grows_old()).await;
             kept.is_over.say(());
             drop(upstream);
         });
