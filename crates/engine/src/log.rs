@@ -169,7 +169,7 @@ impl Log {
         }
     }
 
-    /// The lines, in memory that is no larger than twice what they need.
+    /// The lines, in memory that is little larger than twice what they need.
     fn take_page(&self) -> Page {
         let mut page = self.page.borrow_mut();
         if page.len() < BATCH_BYTES / 2 {

@@ -17,6 +17,7 @@ const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 
 /// How many frames of a kind a peer may send in a window. Those that keep to themselves send a tenth of it.
@@ -29,12 +30,19 @@ const UNKNOWN_MAX: u32 = 100;
 
 const UPDATES_MAX: u32 = 1000;
 
+/// No traffic of a window earns more.
+const EARNED_MAX: u64 = 1 << 30;
+
 /// A peer that reads may send one update of a window more for so many bytes that it was sent, and one PING: those of gRPC
 /// measure the way by one for each message. An answer to a PING is shorter, so that no flood earns itself.
 const BYTES_PER_FRAME: u64 = 32;
 
-/// A server may end the streams that it was sent: one for the head of each frame, the least that there can be of one.
+/// A server may end each stream that it was sent, by a reset or a DATA frame without data, whenever it likes: one for the
+/// head of each frame, which is the least that there can be of a stream.
 const BYTES_PER_STREAM: u64 = HEAD_BYTES as u64;
+
+/// Some servers send two updates for each DATA frame, however short.
+const BYTES_PER_SERVER_UPDATE: u64 = 4;
 
 /// CONTINUATION frames behind one HEADERS frame.
 const CONTINUATIONS_MAX: u32 = 20;
@@ -57,6 +65,9 @@ pub(crate) struct Frames {
     window: Instant,
     counts: Counts,
     continuations: u32,
+    /// Bytes that ever went to a server, and streams that it may have ended.
+    sent_ever: u64,
+    ends: u64,
     /// A header block has begun and not ended.
     header_since: Option<Instant>,
 }
@@ -89,6 +100,8 @@ impl Frames {
             window: now,
             counts: Counts::default(),
             continuations: 0,
+            sent_ever: 0,
+            ends: 0,
             header_since: None,
         }
     }
@@ -101,6 +114,7 @@ impl Frames {
     /// Notes bytes that went to the peer.
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.counts.sent += bytes as u64;
+        self.sent_ever += bytes as u64;
     }
 
     /// Counts what passes.
@@ -135,11 +149,19 @@ impl Frames {
             self.counts = Counts::default();
         }
         let ends_block = flags & END_HEADERS != 0;
+        let is_empty_data = kind == DATA && self.payload == 0 && flags & END_STREAM == 0;
+        if self.of == Of::Server && (kind == RST_STREAM || is_empty_data) {
+            return self.count_end();
+        }
         let counts = &mut self.counts;
-        let earned = |bytes: u64| u32::try_from(counts.sent / bytes).unwrap_or(u32::MAX / 2);
-        let (frames, streams) = (earned(BYTES_PER_FRAME), earned(BYTES_PER_STREAM));
+        let earned = |bytes: u64| (counts.sent / bytes).min(EARNED_MAX) as u32;
+        let frames = earned(BYTES_PER_FRAME);
+        let updates = match self.of {
+            Of::Client => frames,
+            Of::Server => earned(BYTES_PER_SERVER_UPDATE),
+        };
         let (count, most) = match kind {
-            DATA if self.payload == 0 && flags & 1 == 0 => (&mut counts.empty, EMPTY_MAX),
+            DATA if is_empty_data => (&mut counts.empty, EMPTY_MAX),
             DATA => return Ok(()),
             HEADERS => {
                 self.continuations = 0;
@@ -153,15 +175,22 @@ impl Frames {
                 (&mut self.continuations, CONTINUATIONS_MAX)
             }
             PRIORITY => (&mut counts.priorities, PRIORITIES_MAX),
-            RST_STREAM if self.of == Of::Server => (&mut counts.resets, RESETS_MAX + streams),
             RST_STREAM => (&mut counts.resets, RESETS_MAX),
             SETTINGS => (&mut counts.settings, SETTINGS_MAX),
             PING => (&mut counts.pings, PINGS_MAX + frames),
-            WINDOW_UPDATE => (&mut counts.updates, UPDATES_MAX + frames),
+            WINDOW_UPDATE => (&mut counts.updates, UPDATES_MAX + updates),
             _ => (&mut counts.unknown, UNKNOWN_MAX),
         };
         *count += 1;
         match *count > most {
+            true => Err(Flood),
+            false => Ok(()),
+        }
+    }
+
+    fn count_end(&mut self) -> Result<(), Flood> {
+        self.ends += 1;
+        match self.ends > u64::from(RESETS_MAX) + self.sent_ever / BYTES_PER_STREAM {
             true => Err(Flood),
             false => Ok(()),
         }
@@ -221,9 +250,10 @@ mod tests {
             (Of::Client, 4, WINDOW_UPDATE, UPDATES_MAX + 9000),
             (Of::Client, 8, PING, PINGS_MAX + 9000),
             (Of::Client, 4, RST_STREAM, RESETS_MAX),
-            (Of::Server, 4, WINDOW_UPDATE, UPDATES_MAX + 9000),
+            (Of::Server, 4, WINDOW_UPDATE, UPDATES_MAX + 72_000),
             (Of::Server, 8, PING, PINGS_MAX + 9000),
             (Of::Server, 4, RST_STREAM, RESETS_MAX + 32_000),
+            (Of::Server, 0, DATA, RESETS_MAX + 32_000),
         ] {
             let mut frames = Frames::new(of, now);
             frames.sent(SENT);
@@ -232,6 +262,18 @@ mod tests {
             assert_eq!((0..most).try_for_each(|_| pass()), Ok(()), "{kind}");
             assert_eq!(pass(), Err(Flood), "{kind}");
         }
+    }
+
+    #[test]
+    fn a_server_may_end_streams_long_after_it_was_sent_them() {
+        let then = Instant::now();
+        let now = then + WINDOW + Duration::from_secs(1);
+        let mut frames = Frames::new(Of::Server, then);
+        frames.sent(9 * 150);
+        let reset = frame(4, RST_STREAM, 0);
+        let most = RESETS_MAX + 150;
+        assert_eq!((0..most).try_for_each(|_| frames.pass(&reset, now)), Ok(()));
+        assert_eq!(frames.pass(&reset, now), Err(Flood));
     }
 
     #[test]
