@@ -119,11 +119,16 @@ pools:
     let _warm = window(&ringgate);
     for (name, mode) in MODES {
         let calm = median_of_windows(&ringgate);
+        let metric = |name| ringgate.metric(name, &[("listener", "web")]);
+        let total = "ringgate_listener_connections_total";
+        let before = metric(total);
         let attack = Attack::start(&ringgate, mode);
         wait_until(&format!("{name}: they have come"), PATIENCE, || {
-            let active = "ringgate_listener_connections_active";
             // Ranges come and go.
-            mode[0] == "-R" || ringgate.metric(active, &[("listener", "web")]) > 100.0
+            match mode[0] {
+                "-R" => metric(total) > before + 100.0,
+                _ => metric("ringgate_listener_connections_active") > 100.0,
+            }
         });
         let most = calm.max(NOISE).mul_f64(GROWTH_MAX);
         let mut tries = vec![median_of_windows(&ringgate)];

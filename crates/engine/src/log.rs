@@ -35,7 +35,7 @@ const AGE_MAX: Duration = Duration::from_millis(50);
 pub const QUEUED_BATCHES_MAX: usize = 1024;
 
 /// How many bytes of memory their lines may have: what keeps a blocked log from taking more.
-const QUEUED_BYTES_MAX: usize = 32 * 1024 * 1024;
+const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Room of a worker's buffer: a batch, and the lines that make it full.
 const PAGE_BYTES: usize = BATCH_BYTES + BATCH_BYTES / 8;
