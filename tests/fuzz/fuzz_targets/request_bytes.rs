@@ -81,7 +81,7 @@ fn check(head: &RequestHead) {
     assert!(target.bytes().all(|byte| byte > b' ' && byte != 0x7f));
     assert!(fields.len() <= LIMITS.fields);
     for field in fields.iter() {
-        assert!(!field.name.is_empty() && field.name.bytes().all(|byte| is_token_byte(&byte)));
+        assert!(!field.name.is_empty() && field.name.iter().all(is_token_byte));
         assert!(field.value.iter().copied().all(is_value_byte));
     }
     let (lengths, codings) = (
