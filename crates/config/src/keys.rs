@@ -246,7 +246,7 @@ pub(crate) static LOG_ACCESS: Key = Key {
     name: "access",
     shape: Shape::AccessLog,
     absent: Absent::Value("stdout"),
-    doc: "Where the line per connection goes: `stdout`, `off`, or the absolute path of a file to append to.",
+    doc: "Where the line per connection, or with `http` per request, goes: `stdout`, `off`, or the absolute path of a file to append to.",
     also: &["access_log", "file", "output", "target"],
 };
 

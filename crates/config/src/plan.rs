@@ -113,13 +113,13 @@ pub struct Admin {
 pub struct Log {
     /// The least severe event that the process log shows.
     pub level: LogLevel,
-    /// Where the line per connection goes.
+    /// Where the line per connection or request goes.
     pub access: AccessLog,
     /// The form of both logs.
     pub format: LogFormat,
 }
 
-/// Where the line per connection goes.
+/// Where the line per connection or request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccessLog {
     /// Nowhere.

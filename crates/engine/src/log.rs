@@ -1,4 +1,4 @@
-//! The access log on the worker's side: one line per connection, rendered into a buffer and handed
+//! The access log on the worker's side: one line per connection or request, rendered into a buffer and handed
 //! to the writer in batches. It never waits: when the writer is behind, lines are dropped and
 //! counted.
 

@@ -1,5 +1,5 @@
 //! Why a request gets no answer of a server: the status and the words that the client, the log and the metrics get. It
-//! names facts; how they are told is `reply.rs`.
+//! names facts; how they are told is `respond.rs`.
 
 use ringgate_engine::plugin::Reason;
 

@@ -15,10 +15,12 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 
-/// A TCP load balancer on io_uring
+/// A load balancer for TCP, TLS and HTTP
 ///
-/// Ringgate accepts TCP connections, chooses one of several servers for each, and moves the bytes between the two.
-/// It watches the servers, tries the next one when one does not answer, and drains before it stops.
+/// Ringgate accepts connections, ends their TLS or passes it through, chooses one of several servers for each, and moves
+/// the bytes both ways, on io_uring or, where that is refused, on epoll. With `http` on a listener it is a gateway: it
+/// authenticates, limits, routes and logs each request. It watches the servers, tries the next one when one does not
+/// answer, and drains before it stops.
 #[derive(Debug, Parser)]
 #[command(
     name = "ringgate",
