@@ -79,6 +79,7 @@ fn snapshot(size: u16) -> Snapshot {
         listeners: (0..size).map(|number| Arc::new(listener(number))).collect(),
         pools: (0..size).map(|number| Arc::new(pool(number))).collect(),
         connections_max: 1,
+        further_max: 1,
         handshakes_max: 1,
     }
 }

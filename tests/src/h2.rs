@@ -226,12 +226,13 @@ impl H2 {
     /// When no credit comes.
     pub fn body(&mut self, stream: u32, mut bytes: &[u8], ends: Ends) {
         while !bytes.is_empty() {
-            let window = |end: &Self| end.send_window.min(end.stream_window(stream));
-            self.wait("credit", |end| window(end) > 0 || end.is_unwanted(stream));
+            self.wait("credit", |end| {
+                end.credit(stream) > 0 || end.is_unwanted(stream)
+            });
             if self.closed || self.deaf || self.is_unwanted(stream) {
                 return;
             }
-            let credit = usize::try_from(window(self)).expect("credit is positive");
+            let credit = usize::try_from(self.credit(stream)).expect("credit is positive");
             let (now, rest) = bytes.split_at(bytes.len().min(credit).min(FRAME_MAX));
             let sent = i64::try_from(now.len()).expect("a frame is small");
             self.send_window -= sent;
@@ -241,6 +242,12 @@ impl H2 {
             self.send(&Frame::new(Frame::DATA, flags, stream, now));
             bytes = rest;
         }
+    }
+
+    /// Bytes that may be sent on a stream now.
+    #[must_use]
+    pub fn credit(&self, stream: u32) -> i64 {
+        self.send_window.min(self.stream_window(stream))
     }
 
     fn stream_window(&self, stream: u32) -> i64 {
@@ -301,6 +308,14 @@ impl H2 {
     pub fn close_code(&mut self) -> Option<u32> {
         self.wait("the connection is closed", |_| false);
         self.go_away.map(|(_, code)| code)
+    }
+
+    /// Reads the next frame.
+    ///
+    /// # Panics
+    /// When nothing comes.
+    pub fn next_frame(&mut self) {
+        self.step("a frame");
     }
 
     /// Reads what is there already.

@@ -319,7 +319,7 @@ fn every_condition_of_a_route_is_read() {
     let route = route(
         "name: one, host: [A.test., \"*.b.test\", 10.0.0.1, \"[2001:DB8::0:1]\", \"::1\"], \
          path: [/, /a, /b/, /c/*, \"/%C3%BC;x=1\"], methods: [GET, M-SEARCH], headers: { X-A: \"1\", upgrade: \"*\" }, \
-         query: { v: \"a%20b\", Debug: \"*\", e: \"\" }, sni: a.test, client: 10.0.0.0/8, rewrite: /d",
+         query: { v: \"a b\", Debug: \"*\", e: \"\" }, sni: a.test, client: 10.0.0.0/8, rewrite: /d",
     );
     assert_eq!(route.name, "one");
     let exact = |name: &str| NamePattern::Exact(name.to_owned());
@@ -349,7 +349,7 @@ fn every_condition_of_a_route_is_read() {
         [condition("x-a", Some("1")), condition("upgrade", None)]
     );
     let query = [
-        condition("v", Some("a%20b")),
+        condition("v", Some("a b")),
         condition("Debug", None),
         condition("e", Some("")),
     ];
@@ -449,6 +449,10 @@ fn a_route_has_from_its_listener_what_it_does_not_say_itself() {
         with("rate_limit: { rate: 2/s }").rate_limits,
         [rate_limit(2, 1, 2, LimitBy::ClientIp)]
     );
+    // Also where it says what the listener says.
+    let same = "rate_limit: [{ rate: 1/s }, { rate: 1/m, by: consumer }]";
+    assert_eq!(with(same).rate_limits, listener.rate_limits);
+    assert!(with(same).counts_apart && !open.counts_apart);
     assert_eq!(
         with("headers: {}").request_fields,
         ringgate_config::FieldChanges::default()

@@ -70,6 +70,15 @@ pub(crate) struct Finding {
     pub(crate) took: Duration,
 }
 
+/// How many connections there may be at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Of clients, each with one to a server.
+    pub connections_max: u32,
+    /// To servers besides, for clients that ask for more than one thing at once.
+    pub further_max: u32,
+}
+
 impl Facts {
     /// The facts of a process that has just begun: no server has been checked, so every one of them may get
     /// connections. `material` and `credentials` were read for the same plan and as many workers. Publishes generation 1.
@@ -81,7 +90,10 @@ impl Facts {
         material: Material,
         credentials: &Credentials,
         workers: usize,
-        connections_max: u32,
+        Room {
+            connections_max,
+            further_max,
+        }: Room,
     ) -> Facts {
         let since = SystemTime::now();
         let pools: Box<[PoolFacts]> = plan
@@ -117,6 +129,7 @@ impl Facts {
                 })
                 .collect(),
             connections_max,
+            further_max: further_max / workers.max(1) as u32,
             handshakes_max: plan.limits.handshakes.get(),
         };
         Facts {
@@ -231,6 +244,7 @@ impl Facts {
             listeners,
             pools,
             connections_max: before.connections_max,
+            further_max: before.further_max,
             handshakes_max: before.handshakes_max,
         });
         self.published.store(Arc::clone(&next));

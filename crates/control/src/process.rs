@@ -212,7 +212,7 @@ fn http_status(counters: &HttpCounters) -> status::Http {
     };
     for row in counters.requests() {
         http.requests_total += row.count;
-        match row.status.map_or(0, |status| status / 100) {
+        match row.status.class() {
             2 => http.success += row.count,
             3 => http.redirection += row.count,
             4 => http.client_error += row.count,

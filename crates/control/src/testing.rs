@@ -20,7 +20,7 @@ use ringgate_engine::snapshot::Shared;
 use ringgate_engine::worker::Message;
 
 use crate::auth::Credentials;
-use crate::facts::Facts;
+use crate::facts::{Facts, Room};
 use crate::metrics::Metrics;
 use crate::pages::Pages;
 use crate::process::Process;
@@ -121,7 +121,10 @@ pub(crate) fn facts(plan: &Plan, workers: usize, connections_max: u32) -> Facts 
         material,
         &Credentials::read(plan).unwrap(),
         workers,
-        connections_max,
+        Room {
+            connections_max,
+            further_max: connections_max,
+        },
     )
 }
 

@@ -173,6 +173,11 @@ impl Link {
         }
     }
 
+    /// Bytes sent that the peer has not acknowledged yet.
+    pub fn unacknowledged(&self) -> usize {
+        self.wire.stream.unacknowledged()
+    }
+
     /// Ends the sending direction; what was sent before still arrives.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! socket of its own and never learns how bytes move.
 
 use std::any::TypeId;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -238,6 +238,7 @@ impl Guest {
                 connected: now(),
             },
             connect: took,
+            has_spoken: Cell::new(false),
         })
     }
 
@@ -287,6 +288,9 @@ impl Guest {
         let load = Load::take(&server.place.server);
         let mut session = Session::relayed(&self.0.session, server.life.pool.clone());
         session.said.get_or_insert_default().heard = heard.into();
+        if server.has_spoken.get() {
+            session.first_byte.set(Some(Duration::ZERO));
+        }
         let server = Dialled {
             wire: server.link.wire,
             place: server.place,
@@ -353,6 +357,7 @@ pub struct Upstream {
     place: Place,
     life: Life,
     connect: Duration,
+    has_spoken: Cell<bool>,
 }
 
 /// How long a connection to a server lasts; counted when it ends.
@@ -383,6 +388,11 @@ impl Upstream {
     /// How long the connect took.
     pub fn connect(&self) -> Duration {
         self.connect
+    }
+
+    /// Notes that the server has said something: a relay that follows does not wait for its first byte.
+    pub fn note_spoken(&self) {
+        self.has_spoken.set(true);
     }
 
     /// Counts bytes for the server.

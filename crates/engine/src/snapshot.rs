@@ -42,6 +42,9 @@ pub struct Snapshot {
     pub pools: Box<[Arc<Pool>]>,
     /// How many connections the process may hold at once, over all workers.
     pub connections_max: u32,
+    /// How many connections to servers a worker may hold besides one for each client, where its clients ask for more
+    /// than one thing at once.
+    pub further_max: u32,
     /// How many TLS handshakes a worker does at once.
     pub handshakes_max: u32,
 }
@@ -271,6 +274,7 @@ pub(crate) mod testing {
             listeners: [Arc::new(listener)].into(),
             pools: [Arc::new(pool)].into(),
             connections_max: 1,
+            further_max: 1,
             handshakes_max: 1,
         }
     }

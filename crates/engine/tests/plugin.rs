@@ -211,6 +211,7 @@ fn snapshot(servers: &[SocketAddr]) -> Snapshot {
         listeners: [Arc::new(listener)].into(),
         pools: [Arc::new(pool)].into(),
         connections_max: 100,
+        further_max: 100,
         handshakes_max: 1,
     }
 }

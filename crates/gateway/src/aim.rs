@@ -8,14 +8,17 @@ mod rewrite;
 mod split;
 mod tree;
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 
-use ringgate_config::{FieldCondition, HttpRoute, NamePattern, PathPattern};
+use ringgate_config::{FieldCondition, HttpRoute, NamePattern, Network, PathPattern};
 
-use self::bucket::Bucket;
+use self::bucket::{Bucket, Mark};
 use self::map::Map;
+use self::query::Parameters;
 use self::tree::Tree;
 use crate::fields::Fields;
+use crate::forwarded::is_trust;
 use crate::networks::Networks;
 
 pub use self::rewrite::{matching, rewrite};
@@ -49,6 +52,8 @@ pub struct Asked<'a> {
     pub method: &'a str,
     /// All fields of the request.
     pub fields: &'a Fields,
+    /// Whether those that tell of the client count: a stranger's are as if they were not there.
+    pub is_peer_trusted: bool,
     /// As it came, without its question mark.
     pub query: Option<&'a str>,
 }
@@ -67,7 +72,8 @@ struct Paths {
 #[derive(Debug)]
 struct Conditions {
     sni: Vec<NamePattern>,
-    client: Option<Networks>,
+    client: Vec<Network>,
+    clients: Networks,
     methods: Vec<String>,
     headers: Vec<FieldCondition>,
     query: Vec<FieldCondition>,
@@ -109,9 +115,11 @@ impl Routes {
 
     /// The place, in the order of the file, of the first route that matches.
     pub fn find(&self, asked: &Asked<'_>) -> Option<usize> {
+        let parameters = OnceCell::new();
         let mut search = Search {
             conditions: &self.conditions,
             asked,
+            parameters: &parameters,
             found: u32::MAX,
         };
         if let Some(paths) = self.exact.get(asked.host) {
@@ -169,15 +177,22 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 struct Search<'a> {
     conditions: &'a [Conditions],
     asked: &'a Asked<'a>,
+    /// Those of its query, once somebody has asked for them.
+    parameters: &'a OnceCell<Parameters<'a>>,
     /// The first that matches so far; `u32::MAX` when none does.
     found: u32,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn parameters(&self) -> &'a Parameters<'a> {
+        let query = self.asked.query;
+        self.parameters.get_or_init(|| Parameters::of(query))
+    }
+
     /// Of routes in their order, whose hosts and paths match.
     fn among(&mut self, indexes: &[u32]) {
         for index in indexes.iter().take_while(|index| **index < self.found) {
-            if self.conditions[*index as usize].hold(self.asked) {
+            if self.conditions[*index as usize].hold(self) {
                 self.found = *index;
                 return;
             }
@@ -189,22 +204,41 @@ impl Conditions {
     fn of(route: &HttpRoute) -> Self {
         Self {
             sni: route.sni.clone(),
-            client: (!route.client.is_empty()).then(|| Networks::new(&route.client)),
+            client: route.client.clone(),
+            clients: Networks::new(&route.client),
             methods: route.methods.clone(),
             headers: route.headers.clone(),
             query: route.query.clone(),
         }
     }
 
-    fn hold(&self, asked: &Asked<'_>) -> bool {
+    /// What the conditions that can be looked up want, for each of them one of these.
+    fn marks(&self) -> Vec<Vec<Mark<'_>>> {
+        let mut marks = Vec::new();
+        for FieldCondition { name, value } in &self.headers {
+            marks.push(vec![Mark::Field(name, value.as_deref())]);
+        }
+        for FieldCondition { name, value } in &self.query {
+            marks.push(vec![Mark::Parameter(name, value.as_deref())]);
+        }
+        marks.push(self.sni.iter().map(Mark::Name).collect());
+        let methods = self.methods.iter().map(|method| Mark::Method(method));
+        marks.push(methods.collect());
+        marks.push(self.client.iter().copied().map(Mark::Client).collect());
+        marks.retain(|any| !any.is_empty());
+        marks
+    }
+
+    fn hold(&self, search: &Search<'_>) -> bool {
+        let asked = search.asked;
         let is_method = |method: &String| *method == asked.method;
         let is_sni = |pattern: &NamePattern| asked.sni.is_some_and(|name| fits(pattern, name));
-        let holds = |networks: &Networks| asked.client.is_some_and(|client| networks.hold(client));
+        let is_client = || asked.client.is_some_and(|client| self.clients.hold(client));
         (self.methods.is_empty() || self.methods.iter().any(is_method))
             && (self.sni.is_empty() || self.sni.iter().any(is_sni))
-            && self.client.as_ref().is_none_or(holds)
-            && self.headers.iter().all(|each| has(asked.fields, each))
-            && self.query.iter().all(|each| query::has(asked.query, each))
+            && (self.client.is_empty() || is_client())
+            && self.headers.iter().all(|each| has(asked, each))
+            && self.query.iter().all(|each| search.parameters().have(each))
     }
 }
 
@@ -219,12 +253,13 @@ fn fits(pattern: &NamePattern, name: &str) -> bool {
 }
 
 /// Whether one of the fields of that name has the value. A value with commas is one value.
-fn has(fields: &Fields, condition: &FieldCondition) -> bool {
-    let mut values = fields.named(&condition.name);
-    match &condition.value {
-        None => values.next().is_some(),
-        Some(value) => values.any(|each| each == value.as_bytes()),
-    }
+fn has(asked: &Asked<'_>, condition: &FieldCondition) -> bool {
+    let name = condition.name.as_bytes();
+    let mut fields = asked.fields.iter().filter(|field| field.name == name);
+    fields.any(|field| {
+        let is_value = |value: &String| field.value == value.as_bytes();
+        condition.value.as_ref().is_none_or(is_value) && (asked.is_peer_trusted || !is_trust(field))
+    })
 }
 
 #[cfg(test)]

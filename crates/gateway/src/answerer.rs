@@ -8,7 +8,8 @@ use ringgate_engine::plugin::{Link, Reason};
 
 use crate::fields::Known;
 use crate::head::{
-    Framing, HeadLimits, ResponseHead, Search, Version, content_length, has_no_body, read_response,
+    Framing, HeadLimits, Of, ResponseHead, Search, Version, content_length, has_no_body,
+    read_response,
 };
 use crate::incoming::{Framed, Incoming};
 use crate::intake::Intake;
@@ -135,8 +136,10 @@ impl<'a> Answerer<'a> {
         match (&mut self.source, self.body.take()) {
             // What comes all the same is nobody's: the crate resets a stream that is let go.
             (Source::Two(_), _) if framing == Framing::None => Incoming::Nothing,
-            (Source::One { link, intake }, _) => Incoming::One(Framed::new(link, intake, framing)),
-            (Source::Two(_), Some(body)) => Incoming::Two(StreamBody::new(body)),
+            (Source::One { link, intake }, _) => {
+                Incoming::One(Framed::new(link, intake, framing, Of::Server))
+            }
+            (Source::Two(_), Some(body)) => Incoming::Two(StreamBody::new(body, Of::Server)),
             (Source::Two(_), None) => Incoming::Nothing,
         }
     }

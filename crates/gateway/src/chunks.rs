@@ -1,12 +1,16 @@
-//! The chunked transfer coding (RFC 9112 §7.1), read strictly: sizes of plain hexadecimal digits, no extensions, every
-//! line ended by CR LF. It looks at bytes that have arrived and never waits.
+//! The chunked transfer coding (RFC 9112 §7.1), read strictly: sizes of plain hexadecimal digits, every line ended by
+//! CR LF, and no extensions, but that those of servers are passed over. It looks at bytes that have arrived and never
+//! waits.
 
 use crate::fields::{Field, Fields, Known};
 use crate::forwarded::is_trust;
-use crate::head::{is_token_byte, is_value_byte};
+use crate::head::{Of, is_token_byte, is_value_byte};
 
 /// Digits of a chunk's size: so many hold 2⁶⁰, more than any body.
 const DIGITS_MAX: u8 = 15;
+
+/// Bytes of an extension, which go no further.
+const EXTENSION_BYTES_MAX: u16 = 256;
 
 /// Bytes of the trailer section.
 const TRAILER_BYTES_MAX: usize = 8 * 1024;
@@ -15,8 +19,9 @@ const TRAILER_BYTES_MAX: usize = 8 * 1024;
 const TRAILERS_MAX: usize = 64;
 
 /// How far a body has been read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Chunks {
+    of: Of,
     state: State,
     /// Bytes of the trailer section that is not complete.
     gathered: Vec<u8>,
@@ -29,6 +34,10 @@ enum State {
     Size {
         size: u64,
         digits: u8,
+    },
+    Extension {
+        size: u64,
+        bytes: u16,
     },
     SizeEnd {
         size: u64,
@@ -74,6 +83,16 @@ pub enum Step {
 pub struct Broken(pub(crate) &'static str);
 
 impl Chunks {
+    /// A body of which nothing has been read.
+    pub fn new(of: Of) -> Self {
+        Self {
+            of,
+            state: State::default(),
+            gathered: Vec::new(),
+            trailers: Fields::default(),
+        }
+    }
+
     /// Whether the end has been read.
     pub(crate) fn is_done(&self) -> bool {
         self.state == State::Done
@@ -101,7 +120,17 @@ impl Chunks {
                 }
                 State::Done => return Ok(Step::End { skip: at }),
                 State::Broken(broken) => return Err(broken),
-                State::Size { size, digits } => size_digit(size, digits, byte)?,
+                State::Size { size, digits } => size_digit(size, digits, byte, self.of)?,
+                State::Extension { size, bytes } => match byte {
+                    b'\r' => State::SizeEnd { size },
+                    _ if bytes == EXTENSION_BYTES_MAX || !is_value_byte(byte) => {
+                        return Err(Broken("the extension of a chunk is malformed or too long"));
+                    }
+                    _ => State::Extension {
+                        size,
+                        bytes: bytes + 1,
+                    },
+                },
                 State::SizeEnd { size } => match (byte, size) {
                     (b'\n', 0) => State::Trailers,
                     (b'\n', left) => State::Data { left },
@@ -159,12 +188,15 @@ impl Chunks {
     }
 }
 
-fn size_digit(size: u64, digits: u8, byte: u8) -> Result<State, Broken> {
+fn size_digit(size: u64, digits: u8, byte: u8, of: Of) -> Result<State, Broken> {
     let digit = match byte {
         b'0'..=b'9' => byte - b'0',
         b'a'..=b'f' => byte - b'a' + 10,
         b'A'..=b'F' => byte - b'A' + 10,
         b'\r' if digits > 0 => return Ok(State::SizeEnd { size }),
+        b';' | b' ' | b'\t' if of == Of::Server && digits > 0 => {
+            return Ok(State::Extension { size, bytes: 0 });
+        }
         b';' => return Err(Broken("chunk extensions are not taken")),
         _ => return Err(Broken("the size of a chunk is malformed")),
     };
@@ -197,10 +229,29 @@ fn trailer(line: &[u8]) -> Option<(&str, &[u8])> {
     is_good.then_some((name, value))
 }
 
-/// Whether a field may not stand behind a body, because it frames, routes, authenticates or speaks for us
-/// (RFC 9110 §6.5.1).
-pub(crate) fn is_forbidden_trailer(field: Field<'_>) -> bool {
-    let is_of_head = !matches!(field.known, Known::Other | Known::Date);
+/// Keeps of the trailers of a body what may stand there: not what frames, routes, authenticates or speaks for us
+/// (RFC 9110 §6.5.1). A client that sends such a field is not believed anything; of a server it is left out.
+///
+/// # Errors
+/// When a client sends one.
+pub(crate) fn allow_trailers(trailers: &mut Fields, of: Of) -> Result<(), &'static str> {
+    match of {
+        Of::Client if trailers.iter().any(is_forbidden) => {
+            return Err("a field may not stand in the trailers");
+        }
+        Of::Client => {}
+        Of::Server => trailers.remove_if(is_of_head),
+    }
+    Ok(())
+}
+
+/// Whether a client's field is one of a head, or one that a server could take for ours, as CGI takes `_` for `-`.
+fn is_forbidden(field: Field<'_>) -> bool {
+    is_of_head(field) || field.name.contains(&b'_')
+}
+
+fn is_of_head(field: Field<'_>) -> bool {
+    let is_known = !matches!(field.known, Known::Other | Known::Date);
     let names: [&[u8]; 7] = [
         b"cache-control",
         b"content-encoding",
@@ -210,7 +261,7 @@ pub(crate) fn is_forbidden_trailer(field: Field<'_>) -> bool {
         b"range",
         b"set-cookie",
     ];
-    is_of_head || is_trust(field) || field.name.contains(&b'_') || names.contains(&field.name)
+    is_known || is_trust(field) || names.contains(&field.name)
 }
 
 #[cfg(test)]
@@ -219,7 +270,11 @@ mod tests {
 
     /// The body that the bytes hold when they come in pieces of that size, and how many were used.
     fn read(bytes: &[u8], piece: usize) -> Result<(Vec<u8>, usize), Broken> {
-        let mut chunks = Chunks::default();
+        read_of(Of::Client, bytes, piece)
+    }
+
+    fn read_of(of: Of, bytes: &[u8], piece: usize) -> Result<(Vec<u8>, usize), Broken> {
+        let mut chunks = Chunks::new(of);
         let (mut body, mut used, mut there) = (Vec::new(), 0, 0);
         loop {
             match chunks.step(&bytes[used..there])? {
@@ -276,8 +331,46 @@ mod tests {
     }
 
     #[test]
+    fn extensions_of_servers_are_passed_over() {
+        let bytes = b"5;a=\"b\";c\r\nhello\r\n1 \t;x\r\n!\r\n0;z\r\n\r\nGET";
+        for piece in 1..=bytes.len() {
+            let (body, used) = read_of(Of::Server, bytes, piece).unwrap();
+            assert_eq!((&body[..], &bytes[used..]), (&b"hello!"[..], &b"GET"[..]));
+        }
+        let long = [b"5;", &[b'x'; 300][..], b"\r\nhello\r\n0\r\n\r\n"].concat();
+        for bytes in [
+            &b";a\r\n"[..],
+            b"5;a\nhello\r\n",
+            b"5;\x00\r\nhello\r\n",
+            &long,
+        ] {
+            assert!(read_of(Of::Server, bytes, 1).is_err());
+        }
+    }
+
+    #[test]
+    fn trailers_that_may_not_be_there_are_refused_or_left_out() {
+        let allowed = |of, name: &str| {
+            let mut trailers = Fields::default();
+            trailers.push(name, b"1");
+            allow_trailers(&mut trailers, of).map(|()| trailers.len())
+        };
+        for (name, of_client, of_server) in [
+            ("x-sum", true, 1),
+            ("grpc-status", true, 1),
+            ("my_key", false, 1),
+            ("content-length", false, 0),
+            ("x-request-id", false, 0),
+            ("set-cookie", false, 0),
+        ] {
+            assert_eq!(allowed(Of::Client, name).is_ok(), of_client, "{name}");
+            assert_eq!(allowed(Of::Server, name), Ok(of_server), "{name}");
+        }
+    }
+
+    #[test]
     fn nothing_behind_a_mistake_is_read_again() {
-        let mut chunks = Chunks::default();
+        let mut chunks = Chunks::new(Of::Client);
         assert!(chunks.step(b"5;a\r\nhello\r\n0\r\n\r\n").is_err());
         for again in [&b"\nhello\r\n0\r\n\r\n"[..], b"0\r\n\r\n", b""] {
             assert!(chunks.step(again).is_err());

@@ -3,6 +3,7 @@
 //! whatever clients and servers send. Nothing here is reset; a reader adds the workers up.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,9 +17,12 @@ const METHODS: [&str; 10] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "other",
 ];
 
-/// Different statuses that a worker counts of one method of one route; a server that makes up more than these has the
-/// rest counted as one.
-const STATUSES_MAX: usize = 16;
+/// Different statuses that a worker counts of one method of one route; the rest of what a server makes up is counted by
+/// class.
+const STATUSES_MAX: usize = 32;
+
+/// Classes of statuses (RFC 9110 §15).
+const CLASSES: usize = 5;
 
 /// Different words that a worker counts refused credentials by; the code has far fewer.
 const WORDS_MAX: usize = 24;
@@ -51,7 +55,7 @@ struct RouteCounters {
 #[derive(Debug, Default)]
 struct Statuses {
     slots: [Slot; STATUSES_MAX],
-    rest: Count,
+    rest: [Count; CLASSES],
 }
 
 #[derive(Debug, Default)]
@@ -68,10 +72,39 @@ pub struct Requests<'a> {
     pub route: &'a str,
     /// The method, `other` for one that is not of the standards.
     pub method: &'static str,
-    /// The status that the client got; `None` for the sum of those that are too many to tell apart.
-    pub status: Option<u16>,
+    /// The status that the client got.
+    pub status: Status,
     /// How many.
     pub count: u64,
+}
+
+/// A status, or those of a class that are too many to tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// This one.
+    One(u16),
+    /// Others of this class, from 1 to 5.
+    Others(u16),
+}
+
+impl Status {
+    /// The class: 5 for 503.
+    pub fn class(self) -> u16 {
+        match self {
+            Self::One(status) => status / 100,
+            Self::Others(class) => class,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    /// `503`, or `5xx` for others of its class.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(status) => status.fmt(f),
+            Self::Others(class) => write!(f, "{class}xx"),
+        }
+    }
 }
 
 impl HttpCounters {
@@ -157,7 +190,7 @@ impl HttpCounters {
         workers.filter_map(move |worker| worker.routes[route].get().map(|cell| &**cell))
     }
 
-    fn sum(&self, route: usize, method: usize) -> BTreeMap<Option<u16>, u64> {
+    fn sum(&self, route: usize, method: usize) -> BTreeMap<Status, u64> {
         let mut sum = BTreeMap::new();
         let statuses = self
             .cells(route)
@@ -213,16 +246,17 @@ impl Statuses {
                 return &slot.requests;
             }
         }
-        &self.rest
+        &self.rest[usize::from(status / 100).clamp(1, CLASSES) - 1]
     }
 
-    fn counts(&self) -> impl Iterator<Item = (Option<u16>, u64)> {
+    fn counts(&self) -> impl Iterator<Item = (Status, u64)> {
         let told = self.slots.iter().map(|slot| {
-            let status = u16::try_from(slot.status.get()).ok();
-            (status, slot.requests.get())
+            let status = u16::try_from(slot.status.get()).unwrap_or(u16::MAX);
+            (Status::One(status), slot.requests.get())
         });
-        let all = told.chain([(None, self.rest.get())]);
-        all.filter(|(_, requests)| *requests > 0)
+        let rest = (1..).zip(&self.rest);
+        let rest = rest.map(|(class, requests)| (Status::Others(class), requests.get()));
+        told.chain(rest).filter(|(_, requests)| *requests > 0)
     }
 }
 
@@ -252,10 +286,10 @@ mod tests {
             .map(|row| (row.route, row.method, row.status, row.count))
             .collect();
         let expected = [
-            ("-", "other", Some(404), 2),
-            ("a", "GET", Some(200), 2),
-            ("a", "GET", Some(503), 1),
-            ("a", "other", Some(200), 1),
+            ("-", "other", Status::One(404), 2),
+            ("a", "GET", Status::One(200), 2),
+            ("a", "GET", Status::One(503), 1),
+            ("a", "other", Status::One(200), 1),
         ];
         assert_eq!(seen, expected);
         let timed = |histograms: Vec<&Histogram>| {
@@ -277,16 +311,19 @@ mod tests {
         assert_eq!(counters.requests().count(), 0);
         assert_eq!(counters.seconds().count(), 0);
         let worker = counters.of(WORKERS[0]);
-        for status in 100..1000 {
+        for status in 100..600 {
             worker.request(4096, "GET", status, Duration::ZERO);
         }
         let rows: Vec<_> = counters
             .requests()
             .map(|row| (row.status, row.count))
             .collect();
-        assert_eq!(rows.len(), STATUSES_MAX + 1);
-        assert_eq!(rows[0], (None, 900 - STATUSES_MAX as u64));
-        assert_eq!(rows[1], (Some(100), 1));
+        assert_eq!(rows.len(), STATUSES_MAX + CLASSES);
+        assert_eq!(rows[0], (Status::One(100), 1));
+        let told = STATUSES_MAX as u64;
+        assert_eq!(rows[STATUSES_MAX], (Status::Others(1), 100 - told));
+        assert_eq!(rows.last(), Some(&(Status::Others(5), 100)));
+        assert_eq!(Status::Others(5).to_string(), "5xx");
         let made = worker.routes.iter().filter(|cell| cell.get().is_some());
         assert_eq!(made.count(), 1);
     }

@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringgate_engine::plugin::{ClosedBy, Guest, Reason, Sleep, now};
 
@@ -33,7 +33,7 @@ pub(crate) struct Terms<'a> {
     pub(crate) record: &'a Record,
     /// How long the server may take to begin its answer.
     pub(crate) response: Duration,
-    /// How long either side may be silent.
+    /// How long both sides may be silent.
     pub(crate) idle: Duration,
     /// The most bytes of the request's body.
     pub(crate) body_max: u64,
@@ -105,13 +105,20 @@ pub(crate) async fn exchange(
     let hurries = Cell::new(!terms.is_dialogue);
     let waits = Continue::new(terms.expects_continue);
     let is_sent = Cell::new(false);
+    let moved = Cell::new(now());
     let mut up = Upward {
         is_sent: &is_sent,
         stop: None,
         response: terms.response,
         timer: None,
     };
-    let mut sending = pin!(send(terms, incoming, to, &hurries, &waits, &is_sent));
+    let signs = Signs {
+        hurries: &hurries,
+        waits: &waits,
+        is_sent: &is_sent,
+        moved: &moved,
+    };
+    let mut sending = pin!(send(terms, incoming, to, &signs));
     loop {
         let heard = poll_fn(|context| {
             if let Poll::Ready(trouble) = up.poll(sending.as_mut(), context) {
@@ -135,6 +142,10 @@ pub(crate) async fn exchange(
         }
         match head.status {
             101 if agrees(terms, head) => {
+                terms.record.note_first_byte();
+                // RFC 9110 §8.6
+                head.fields
+                    .remove_if(|field| field.known == Known::ContentLength);
                 (terms.prepare)(head);
                 return Ended::Switched;
             }
@@ -159,6 +170,7 @@ pub(crate) async fn exchange(
     }
     terms.record.note_first_byte();
     hurries.set(false);
+    moved.set(now());
     let server_keeps = keeps(head);
     (terms.prepare)(head);
     // A body that the client need not send any more leaves its connection in the middle of a message.
@@ -192,6 +204,7 @@ pub(crate) async fn exchange(
             count: &count,
             bytes_max: u64::MAX,
             silence: terms.idle,
+            moved: &moved,
             must_hurry: None,
             is_plain: terms.is_plain,
         };
@@ -246,15 +259,25 @@ impl Continue {
     }
 }
 
+/// What the two directions of an exchange tell each other.
+struct Signs<'a> {
+    /// The client must not trickle.
+    hurries: &'a Cell<bool>,
+    waits: &'a Continue,
+    /// The whole request has gone out.
+    is_sent: &'a Cell<bool>,
+    /// When anything has moved last.
+    moved: &'a Cell<Instant>,
+}
+
 /// Sends the request, its body when it may go, and watches its sender then; why it ended.
 async fn send(
     terms: &Terms<'_>,
     incoming: &mut Incoming<'_>,
     to: &mut Outgoing<'_>,
-    hurries: &Cell<bool>,
-    waits: &Continue,
-    is_sent: &Cell<bool>,
+    signs: &Signs<'_>,
 ) -> Stop {
+    let waits = signs.waits;
     if waits.waits() {
         if !told(to.flush()).await {
             return Stop::Sink;
@@ -279,13 +302,14 @@ async fn send(
         count: &count,
         bytes_max: terms.body_max,
         silence: terms.idle,
-        must_hurry: Some(hurries),
+        moved: signs.moved,
+        must_hurry: Some(signs.hurries),
         is_plain: terms.is_plain,
     };
     if let Err(stop) = pump(incoming, to, &flow).await {
         return stop;
     }
-    is_sent.set(true);
+    signs.is_sent.set(true);
     let gone = poll_fn(|context| incoming.poll_gone(context)).await;
     if gone == Gone::Silent {
         terms.record.goes_quiet(STALL).await;
@@ -344,15 +368,16 @@ impl Upward<'_> {
 impl Trouble {
     /// What it makes of an answer that has begun.
     fn breaks(self) -> Ended {
-        let reason = match self {
-            Self::Client(refusal) => refusal.reason,
-            Self::Gone(reason) => reason,
-            _ => Reason::BadResponse,
+        let (by, reason) = match self {
+            // Both directions were silent.
+            Self::Client(refusal) if refusal.reason == Reason::HeaderTimeout => {
+                (ClosedBy::Ringgate, Reason::ClientIdle)
+            }
+            Self::Client(refusal) => (ClosedBy::Client, refusal.reason),
+            Self::Gone(reason) => (ClosedBy::Client, reason),
+            _ => (ClosedBy::Client, Reason::BadResponse),
         };
-        Ended::Broken {
-            by: ClosedBy::Client,
-            reason,
-        }
+        Ended::Broken { by, reason }
     }
 }
 

@@ -2,13 +2,14 @@
 //! within bounds that keep retries from multiplying a load that servers already fail under. What has been told to the
 //! client is never taken back.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use ringgate_engine::plugin::{
-    ClosedBy, Guest, Load, Pool, PoolId, Race, Reason, ServerId, Sleep, Tried, now, race,
+    ClosedBy, Guest, Load, Pool, PoolId, Race, Reason, ServerId, Sleep, Tried, Upstream, now, race,
 };
 
 use crate::answerer::{Answerer, Source};
@@ -45,6 +46,8 @@ pub(crate) struct Forward<'a> {
     pub(crate) record: &'a Record,
     pub(crate) request: &'a Request<'a>,
     pub(crate) pool: PoolId,
+    /// As [`crate::Ask::held`].
+    pub(crate) held: Option<&'a Cell<u32>>,
     pub(crate) body_max: u64,
     /// Makes the fields of an answer those that the client gets.
     pub(crate) prepare: &'a dyn Fn(&mut ResponseHead),
@@ -58,7 +61,8 @@ impl Forward<'_> {
         reply: &mut Reply<'_>,
         head: &mut ResponseHead,
     ) -> Forwarded {
-        let mut pool = self.guest.snapshot().pool(self.pool).clone();
+        let snapshot = self.guest.snapshot();
+        let mut pool = snapshot.pool(self.pool).clone();
         self.record.note_pool(&pool);
         self.shelf.earn(&pool);
         let mut tried = Tried::new();
@@ -86,6 +90,7 @@ impl Forward<'_> {
                 id,
                 is_again: again.is_some(),
                 tried: &tried,
+                further_max: snapshot.further_max,
             };
             let outcome = match pool.http2 {
                 true => self.ask_stream(&attempt, incoming, reply, head).await,
@@ -119,13 +124,19 @@ impl Forward<'_> {
         head: &mut ResponseHead,
     ) -> Asked {
         let (pool, id) = (attempt.pool, attempt.id);
+        let place = self
+            .held
+            .map(|own| self.shelf.crowd.enter(own, attempt.further_max));
+        if let Some(None) = place {
+            return Asked::Failed(Reason::Overload);
+        }
         let waiting = match attempt.is_again {
             true => None,
             false => self.shelf.servers.take(pool, id),
         };
         let mut conn = match waiting {
             Some(conn) => conn,
-            None => match self.guest.connect(pool, id).await {
+            None => match self.connect(pool, id).await {
                 Ok(upstream) => Conn::new(upstream),
                 Err(reason) => return Asked::Failed(reason),
             },
@@ -169,6 +180,16 @@ impl Forward<'_> {
                 Asked::Stale
             }
             ended => self.judge(pool, ended),
+        }
+    }
+
+    /// Connects to a server. Connections that wait for requests make room where there is none.
+    async fn connect(&self, pool: &Arc<Pool>, id: ServerId) -> Result<Upstream, Reason> {
+        match self.guest.connect(pool, id).await {
+            Err(Reason::Overload) if self.shelf.servers.let_go() => {
+                self.guest.connect(pool, id).await
+            }
+            connected => connected,
         }
     }
 
@@ -367,6 +388,8 @@ struct Attempt<'a> {
     is_again: bool,
     /// Those that were asked before.
     tried: &'a Tried,
+    /// [`ringgate_engine::snapshot::Snapshot::further_max`].
+    further_max: u32,
 }
 
 /// What came of asking one server.

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::head::Of;
+
 /// Frames are counted for so long.
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -30,6 +32,9 @@ const UNKNOWN_MAX: u32 = 100;
 
 const UPDATES_MAX: u32 = 1000;
 
+/// Answers that a client may take back after they have begun, in each moment.
+const ANSWERS_MAX: u32 = 1000;
+
 /// No traffic of a window earns more.
 const EARNED_MAX: u64 = 1 << 30;
 
@@ -47,13 +52,6 @@ const BYTES_PER_SERVER_UPDATE: u64 = 4;
 /// CONTINUATION frames behind one HEADERS frame.
 const CONTINUATIONS_MAX: u32 = 20;
 
-/// Whose frames are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Of {
-    Client,
-    Server,
-}
-
 /// The frames of one connection.
 #[derive(Debug)]
 pub(crate) struct Frames {
@@ -68,6 +66,8 @@ pub(crate) struct Frames {
     /// Bytes that ever went to a server, and streams that it may have ended.
     sent_ever: u64,
     ends: u64,
+    /// Answers that have begun and that a client has not taken back.
+    answers: u32,
     /// A header block has begun and not ended.
     header_since: Option<Instant>,
 }
@@ -102,6 +102,7 @@ impl Frames {
             continuations: 0,
             sent_ever: 0,
             ends: 0,
+            answers: 0,
             header_since: None,
         }
     }
@@ -115,6 +116,11 @@ impl Frames {
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.counts.sent += bytes as u64;
         self.sent_ever += bytes as u64;
+    }
+
+    /// Notes that an answer has begun: whoever takes that back has got something for the work that it made.
+    pub(crate) fn answered(&mut self) {
+        self.answers = ANSWERS_MAX.min(self.answers + 1);
     }
 
     /// Counts what passes.
@@ -152,6 +158,10 @@ impl Frames {
         let is_empty_data = kind == DATA && self.payload == 0 && flags & END_STREAM == 0;
         if self.of == Of::Server && (kind == RST_STREAM || is_empty_data) {
             return self.count_end();
+        }
+        if self.of == Of::Client && kind == RST_STREAM && self.answers > 0 {
+            self.answers -= 1;
+            return Ok(());
         }
         let counts = &mut self.counts;
         let earned = |bytes: u64| (counts.sent / bytes).min(EARNED_MAX) as u32;

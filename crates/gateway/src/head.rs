@@ -17,6 +17,15 @@ pub const TARGET_BYTES_MAX: usize = 8 * 1024;
 /// Fields that a head is given room for without an allocation: as many as a server may send.
 const FIELDS_AT_HAND: usize = 200;
 
+/// Whose message it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// A client's: it is read as strictly as can be.
+    Client,
+    /// A server's.
+    Server,
+}
+
 /// The version of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use ringgate_engine::plugin::{ClosedBy, Guest, Race, Reason, Served, next_turn, now, race};
 
-use crate::head::{Framing, HeadLimits, RequestHead, Search, Version, is_no_request, read_request};
+use crate::head::{
+    Framing, HeadLimits, Of, RequestHead, Search, Version, is_no_request, read_request,
+};
 use crate::incoming::{Framed, Incoming};
 use crate::intake::Intake;
 use crate::patience::within;
@@ -35,7 +37,7 @@ const TURN_REQUESTS: u32 = 64;
 const LINGER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Bytes that are thrown away meanwhile.
-const LINGER_BYTES_MAX: usize = 1024 * 1024;
+const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Serves a connection to its end.
 pub(crate) fn serve(
@@ -169,6 +171,7 @@ async fn one(
         record: &record,
         request,
         response,
+        held: None,
     };
     let after = serve_ask(ask, intake, served, &mut out).await;
     drop(record);
@@ -205,7 +208,7 @@ async fn serve_ask(mut ask: Ask<'_>, intake: &mut Intake, served: u32, out: &mut
         keeps_alive: false,
         is_head: ask.request.method == "HEAD",
     });
-    let mut incoming = Incoming::One(Framed::new(link, intake, ask.request.framing));
+    let mut incoming = Incoming::One(Framed::new(link, intake, ask.request.framing, Of::Client));
     let then = match refusal {
         Some(refusal) => {
             let told = Told::default();
@@ -307,6 +310,7 @@ async fn switch(ask: &Ask<'_>, intake: &mut Intake, mut conn: Conn) -> After {
     if !matches!(sent, Some(Ok(()))) {
         return After::gone(ask);
     }
+    conn.upstream.note_spoken();
     let relayed = guest.relay(conn.upstream, intake.take()).await;
     record.add_in(usize::try_from(relayed.bytes_in).unwrap_or(usize::MAX));
     record.add_out(usize::try_from(relayed.bytes_out).unwrap_or(usize::MAX));

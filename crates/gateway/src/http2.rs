@@ -16,8 +16,7 @@ use ringgate_engine::plugin::{
 };
 
 use crate::fields::{Fields, Known};
-use crate::frames::Of;
-use crate::head::{Framing, METHOD_BYTES_MAX, RequestHead, Version, content_length};
+use crate::head::{Framing, METHOD_BYTES_MAX, Of, RequestHead, Version, content_length};
 use crate::incoming::Incoming;
 use crate::io::LinkIo;
 use crate::patience::within;
@@ -172,6 +171,8 @@ struct Door {
     requests: Cell<u32>,
     open: Cell<u32>,
     given_up: Cell<u32>,
+    /// Connections to servers that its requests hold.
+    held: Cell<u32>,
     /// Requests that were none.
     mistakes: Cell<u32>,
     idle_since: Cell<Instant>,
@@ -193,6 +194,7 @@ impl Door {
             watch: Watch::begin(Of::Client),
             requests: Cell::new(0),
             open: Cell::new(0),
+            held: Cell::new(0),
             given_up: Cell::new(0),
             mistakes: Cell::new(0),
             idle_since: Cell::new(now),
@@ -285,7 +287,7 @@ impl Stream {
         let (head, response) = &mut *heads;
         let record = Record::begin_now(&self.guest, &self.shelf, &rules.counters);
         let (parts, body) = request.into_parts();
-        let mut reply = Reply::Two(respond);
+        let mut reply = Reply::Two(respond, self.door.0.watch.clone());
         match read(
             &parts,
             body.is_end_stream(),
@@ -303,7 +305,7 @@ impl Stream {
             read => {
                 let mut incoming = match body.is_end_stream() {
                     true => Incoming::Nothing,
-                    false => Incoming::Two(StreamBody::new(body)),
+                    false => Incoming::Two(StreamBody::new(body, Of::Client)),
                 };
                 let mut ask = Ask {
                     guest: &self.guest,
@@ -312,6 +314,7 @@ impl Stream {
                     record: &record,
                     request: head,
                     response,
+                    held: Some(&self.door.0.held),
                 };
                 let then = match read {
                     Err(Unread::Refused(refusal)) => {
@@ -322,7 +325,7 @@ impl Stream {
                 };
                 match then {
                     Then::Over { by, .. } => {
-                        if by == ClosedBy::Client {
+                        if by == ClosedBy::Client && !record.has_begun() {
                             let given_up = &self.door.0.given_up;
                             given_up.set(given_up.get() + 1);
                         }

@@ -6,9 +6,9 @@ use std::task::{Context, Poll, ready};
 
 use ringgate_engine::plugin::Link;
 
-use crate::chunks::{Chunks, Step, is_forbidden_trailer};
+use crate::chunks::{Chunks, Step, allow_trailers};
 use crate::fields::Fields;
-use crate::head::Framing;
+use crate::head::{Framing, Of};
 use crate::intake::Intake;
 use crate::stream::StreamBody;
 
@@ -131,6 +131,7 @@ impl Incoming<'_> {
 pub(crate) struct Framed<'a> {
     link: &'a Link,
     intake: &'a mut Intake,
+    of: Of,
     state: State,
     /// Bytes of data at the front of the intake.
     there: usize,
@@ -145,14 +146,15 @@ enum State {
 
 impl<'a> Framed<'a> {
     /// The body that follows a head with that framing.
-    pub(crate) fn new(link: &'a Link, intake: &'a mut Intake, framing: Framing) -> Self {
+    pub(crate) fn new(link: &'a Link, intake: &'a mut Intake, framing: Framing, of: Of) -> Self {
         Self {
             link,
             intake,
+            of,
             state: match framing {
                 Framing::None => State::Done,
                 Framing::Length(left) => State::Length(left),
-                Framing::Chunked => State::Chunked(Box::default()),
+                Framing::Chunked => State::Chunked(Box::new(Chunks::new(of))),
                 Framing::UntilClose => State::UntilClose,
             },
             there: 0,
@@ -199,9 +201,7 @@ impl<'a> Framed<'a> {
                     }
                     Step::More => self.intake.consume(bytes.len()),
                     Step::End { skip } => {
-                        if chunks.trailers.iter().any(is_forbidden_trailer) {
-                            return Err(Cut::Framing("a field may not stand in the trailers"));
-                        }
+                        allow_trailers(&mut chunks.trailers, self.of).map_err(Cut::Framing)?;
                         self.intake.consume(skip);
                         return Ok(Some(Next::End));
                     }

@@ -8,6 +8,7 @@ mod asked;
 pub mod auth;
 pub mod chunks;
 pub mod counters;
+mod crowd;
 mod exchange;
 pub mod fields;
 pub mod flaw;
@@ -44,6 +45,7 @@ pub mod target;
 mod testing;
 mod watched;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -52,6 +54,7 @@ use ringgate_engine::plugin::{ClosedBy, Guest, Plugin, Reason, Served, Task};
 pub use crate::rules::{Rules, Setup};
 
 use crate::asked::Asked;
+use crate::fields::Known;
 use crate::forward::{Forward, Forwarded};
 use crate::head::{RequestHead, ResponseHead};
 use crate::incoming::Incoming;
@@ -104,6 +107,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) request: &'a mut RequestHead,
     /// Room for the heads of answers.
     pub(crate) response: &'a mut ResponseHead,
+    /// The connections to servers that the client's requests hold, where it asks for more than one thing at once.
+    pub(crate) held: Option<&'a Cell<u32>>,
 }
 
 /// What follows an answer on the client's connection.
@@ -163,6 +168,7 @@ async fn answer<'a>(
         rules,
         shelf,
         record,
+        held,
         ..
     } = *ask;
     let RequestHead {
@@ -173,15 +179,12 @@ async fn answer<'a>(
         framing,
         ..
     } = &mut *ask.request;
-    let asked = Asked::read(
-        guest,
-        rules,
-        shelf,
-        record,
-        told,
-        (*version, method, target, *framing),
-        fields,
-    )?;
+    let line = (*version, &**method, &**target, *framing);
+    let asked = Asked::read(guest, rules, shelf, record, told, line, fields);
+    let asked = asked.inspect_err(|_| {
+        let host = fields.first(Known::Host).unwrap_or_default();
+        record.note_refused(host, target);
+    })?;
     reply.go_by(&asked);
     let stage = Stage::find(guest, rules, shelf, record, &asked, fields);
     stage.redirect()?;
@@ -198,6 +201,7 @@ async fn answer<'a>(
         record,
         request: &stage.request(fields),
         pool,
+        held,
         body_max: stage.body_max(),
         prepare: &|head| stage.prepare_answer(told, head),
     };

@@ -35,7 +35,15 @@ pub(crate) enum Frame {
     Chunks,
 }
 
-impl Outgoing<'_> {
+impl<'a> Outgoing<'a> {
+    /// The connection that it fills by itself, if it does.
+    pub(crate) fn link(&self) -> Option<&'a Link> {
+        match self {
+            Self::One(written) => Some(written.link),
+            Self::Two(_) => None,
+        }
+    }
+
     /// Sends a piece, or lets it wait for the next.
     ///
     /// # Errors

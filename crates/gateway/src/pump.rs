@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,8 @@ const BYTES_PER_TURN: usize = 1024 * 1024;
 /// How long a side may take nothing at all. A reader that pauses for longer is cut: it holds a connection to a server.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
 
-/// Bytes that a side may take so long for: a slow reader is not one that does not read.
+/// Bytes that a side may take so long for: a slow reader is not one that does not read. It is a thirtieth of this in a
+/// second, also where a side has less time.
 const STALL_BYTES: usize = 16 * 1024;
 
 /// How long a client may take for its body whatever its rate.
@@ -43,8 +45,10 @@ pub(crate) struct Flow<'a> {
     pub(crate) count: &'a dyn Fn(usize),
     /// The most bytes that may pass.
     pub(crate) bytes_max: u64,
-    /// How long the side that it comes from may be silent.
+    /// How long both directions may be silent.
     pub(crate) silence: Duration,
+    /// When anything has moved last, in either of them.
+    pub(crate) moved: &'a Cell<Instant>,
     /// It comes from a client that must not trickle; ends when the two sides talk with each other.
     pub(crate) must_hurry: Option<&'a Cell<bool>>,
     /// Neither side encrypts.
@@ -83,11 +87,12 @@ pub(crate) async fn pump(
                 let bytes = data.len();
                 flow.note(&mut meter, bytes)?;
                 if let Some(turn) = flow.guest.afford(bytes) {
-                    flow.stalled(0, outgoing.flush()).await?;
+                    flow.stalled(outgoing.link(), 0, outgoing.flush()).await?;
                     turn.await;
                 }
                 if !outgoing.hold(data) {
-                    flow.stalled(bytes, outgoing.put(data)).await?;
+                    flow.stalled(outgoing.link(), bytes, outgoing.put(data))
+                        .await?;
                 }
                 let path = if flow.is_plain { Path::Copy } else { Path::Tls };
                 flow.guest.moved(bytes, path);
@@ -100,11 +105,14 @@ pub(crate) async fn pump(
                 let trailers = incoming.trailers();
                 return match outgoing.finish_now(trailers).map_err(sink)? {
                     true => Ok(()),
-                    false => flow.stalled(0, outgoing.finish(trailers)).await,
+                    false => {
+                        flow.stalled(outgoing.link(), 0, outgoing.finish(trailers))
+                            .await
+                    }
                 };
             }
             None => {
-                flow.stalled(0, outgoing.flush()).await?;
+                flow.stalled(outgoing.link(), 0, outgoing.flush()).await?;
                 if !pipe(incoming, outgoing, flow, &mut meter).await? {
                     flow.wait(incoming, outgoing, &mut meter).await?;
                 }
@@ -134,18 +142,41 @@ impl Meter {
 }
 
 impl Flow<'_> {
-    /// Waits for the side that it goes to; the more bytes it has to take, the longer.
+    /// Waits for the side that it goes to, as long as that takes something.
     async fn stalled(
         &self,
+        link: Option<&Link>,
         bytes: usize,
         sending: impl Future<Output = io::Result<()>>,
     ) -> Result<(), Stop> {
-        let patience = STALL.min(self.silence) * (1 + (bytes / STALL_BYTES) as u32);
-        let sent = within(now() + patience, sending).await;
-        sent.ok_or(Stop::Stalled)?.map_err(sink)
+        let patience = STALL.min(self.silence);
+        let Some(link) = link else {
+            // On a stream a piece goes out as it is taken.
+            let patience = patience * (1 + (bytes / STALL_BYTES) as u32);
+            let sent = within(now() + patience, sending).await;
+            return sent.ok_or(Stop::Stalled)?.map_err(sink);
+        };
+        // A socket that has long been full tells of room only when it has much of it again.
+        let least = (STALL_BYTES as f64 * patience.div_duration_f64(STALL)) as usize;
+        let mut sending = pin!(sending);
+        let mut left = None;
+        loop {
+            let patience = left.map_or(patience / 8, |_| patience);
+            if let Some(sent) = within(now() + patience, sending.as_mut()).await {
+                return sent.map_err(sink);
+            }
+            let before = left.replace(link.unacknowledged());
+            if left
+                .zip(before)
+                .is_some_and(|(left, before)| left + least > before)
+            {
+                return Err(Stop::Stalled);
+            }
+        }
     }
 
     fn note(&self, meter: &mut Meter, bytes: usize) -> Result<(), Stop> {
+        self.moved.set(now());
         meter.bytes += bytes as u64;
         if meter.bytes > self.bytes_max {
             return Err(Stop::TooLarge);
@@ -178,7 +209,7 @@ impl Flow<'_> {
     }
 
     fn deadline(&self, began: Instant, meter: &Meter) -> Instant {
-        let silent = began + self.silence;
+        let silent = began.max(self.moved.get()) + self.silence;
         let hurries = self.must_hurry.is_some_and(Cell::get);
         if !hurries {
             return silent;
@@ -239,11 +270,13 @@ async fn pipe(
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 blocked += 1;
-                let deadline = flow.deadline(now(), meter);
                 let began = now();
+                let deadline = flow.deadline(began, meter);
                 let readable = within(deadline, from.readable()).await;
                 meter.waited += now().saturating_duration_since(began);
-                readable.ok_or(Stop::Silent)?;
+                if readable.is_none() && flow.deadline(began, meter) <= now() {
+                    return Err(Stop::Silent);
+                }
             }
             Err(_) => return Err(Stop::Source(Cut::Gone)),
         }
@@ -257,7 +290,7 @@ async fn empty(pipe: &mut Pipe, to: &Link, flow: &Flow<'_>) -> Result<(), Stop> 
         match to.splice_out(pipe) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                flow.stalled(0, to.writable()).await?;
+                flow.stalled(Some(to), 0, to.writable()).await?;
             }
             Err(_) => return Err(Stop::Sink),
         }

@@ -69,6 +69,7 @@ pub(crate) struct Record {
     ending: Cell<Option<(ClosedBy, Reason)>>,
     consumer: RefCell<Option<Arc<str>>>,
     denied: Cell<Option<Denied>>,
+    detail: Cell<&'static str>,
 }
 
 impl Record {
@@ -99,6 +100,7 @@ impl Record {
             ending: Cell::new(None),
             consumer: RefCell::default(),
             denied: Cell::new(None),
+            detail: Cell::new(""),
         }
     }
 
@@ -115,6 +117,20 @@ impl Record {
             words.host = words.push(cut(host));
             words.path = words.push(cut(path));
         }
+    }
+
+    /// Notes what a refused request asked for, as it came, unless that is known better.
+    pub(crate) fn note_refused(&self, host: &[u8], target: &str) {
+        let is_noted = !self.words.borrow().path.is_empty();
+        if !is_noted {
+            let path = target.split('?').next().unwrap_or_default();
+            self.note_target(&String::from_utf8_lossy(host), path);
+        }
+    }
+
+    /// Notes what is wrong with the request.
+    pub(crate) fn note_detail(&self, detail: &'static str) {
+        self.detail.set(detail);
     }
 
     /// Notes the route that decided.
@@ -185,6 +201,11 @@ impl Record {
     /// Notes that an answer has begun.
     pub(crate) fn begin(&self, status: u16) {
         self.status.set(status);
+    }
+
+    /// Whether an answer has begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.status.get() != 0
     }
 
     /// Notes bytes of the request's body.
@@ -284,6 +305,9 @@ impl Record {
             );
             line.field(log_name!("closed_by"), Value::Word(by.word()));
             line.field(log_name!("reason"), Value::Word(reason.word()));
+            if !self.detail.get().is_empty() {
+                line.field(log_name!("detail"), Value::Word(self.detail.get()));
+            }
             if let Some(denied) = self.denied.get() {
                 line.field(log_name!("denied"), Value::Word(denied.word()));
             }

@@ -1,6 +1,8 @@
 //! Why a request gets no answer of a server: the status and the words that the client, the log and the metrics get. It
 //! names facts; how they are told is `respond.rs`.
 
+use std::borrow::Cow;
+
 use ringgate_engine::plugin::Reason;
 
 /// A request that is not answered by a server.
@@ -13,7 +15,7 @@ pub struct Refusal {
     /// What is wrong, for the client: it says nothing about servers or keys.
     pub detail: &'static str,
     /// Fields of the answer besides the usual ones.
-    pub fields: Vec<(&'static str, String)>,
+    pub fields: Vec<(Cow<'static, str>, String)>,
 }
 
 impl Refusal {
@@ -48,8 +50,8 @@ impl Refusal {
     }
 
     /// The same with one more field.
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.fields.push((name, value.into()));
+    pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.fields.push((name.into(), value.into()));
         self
     }
 }

@@ -2,6 +2,7 @@
 //! version of HTTP shows where the body ends, and nothing else.
 
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -14,13 +15,14 @@ use crate::fields::{Fields, Known, write_field};
 use crate::head::{Framing, Version};
 use crate::outgoing::{Frame, Outgoing, Written};
 use crate::stream::{StreamOut, map_of};
+use crate::watched::Watch;
 
 /// Where the answer to one request goes.
 pub(crate) enum Reply<'a> {
     /// To a client of HTTP/1.
     One(Answer<'a>),
     /// To a stream of HTTP/2.
-    Two(SendResponse<Bytes>),
+    Two(SendResponse<Bytes>, Rc<Watch>),
 }
 
 /// The answer to a request of HTTP/1.
@@ -66,7 +68,7 @@ impl Reply<'_> {
                 head.extend_from_slice(b"\r\n");
                 answer.guest.client().send_all(&head).await
             }
-            Self::Two(stream) => {
+            Self::Two(stream, _) => {
                 let mut response = Response::new(());
                 *response.status_mut() =
                     StatusCode::from_u16(status).unwrap_or(StatusCode::CONTINUE);
@@ -85,7 +87,8 @@ impl Reply<'_> {
     pub(crate) fn begin(&mut self, head: &Head<'_>) -> io::Result<Outgoing<'_>> {
         match self {
             Self::One(answer) => Ok(Outgoing::One(answer.begin(head))),
-            Self::Two(stream) => {
+            Self::Two(stream, watch) => {
+                watch.note_answer();
                 let mut response = Response::new(());
                 *response.status_mut() =
                     StatusCode::from_u16(head.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -122,7 +125,7 @@ impl Reply<'_> {
     pub(crate) fn closes(&self) -> bool {
         match self {
             Self::One(answer) => answer.closes,
-            Self::Two(_) => false,
+            Self::Two(..) => false,
         }
     }
 
@@ -130,13 +133,13 @@ impl Reply<'_> {
     pub(crate) fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::One(_) => Poll::Pending,
-            Self::Two(stream) => stream.poll_reset(context).map(drop),
+            Self::Two(stream, _) => stream.poll_reset(context).map(drop),
         }
     }
 
     /// Ends a stream in the middle, with that code.
     pub(crate) fn reset(&mut self, code: h2::Reason) {
-        if let Self::Two(stream) = self {
+        if let Self::Two(stream, _) = self {
             stream.send_reset(code);
         }
     }

@@ -53,12 +53,15 @@ pub(crate) async fn refuse(
     if let Some(id) = id {
         fields.push("x-request-id", id.as_bytes());
     }
-    let has_retry = refusal
-        .fields
-        .iter()
-        .any(|(name, _)| *name == "retry-after");
+    if refusal.reason == Reason::BadRequest {
+        record.note_detail(refusal.detail);
+    }
+    let has_retry = refusal.fields.iter().any(|(name, _)| name == "retry-after");
     for (name, value) in &refusal.fields {
-        fields.push(name, value.as_bytes());
+        match refusal.status {
+            300..400 => fields.set(name, value.as_bytes()),
+            _ => fields.push(name, value.as_bytes()),
+        }
     }
     if refusal.status == 503 && !has_retry {
         fields.push("retry-after", b"1");

@@ -73,10 +73,9 @@ impl Rules {
         let mut courses = vec![setup.course(&http.stages, shared.clone())];
         courses[0].pools.extend(fallback);
         for route in &http.routes {
-            let is_listener_s = route.stages.rate_limits == http.stages.rate_limits;
-            let limiters = match is_listener_s {
-                true => shared.clone(),
-                false => Limiter::all(&route.stages.rate_limits),
+            let limiters = match route.stages.counts_apart {
+                true => Limiter::all(&route.stages.rate_limits),
+                false => shared.clone(),
             };
             courses.push(Course {
                 name: Some(route.name.as_str().into()),

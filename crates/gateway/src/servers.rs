@@ -78,6 +78,12 @@ impl Servers {
         None
     }
 
+    /// Closes all of them; whether there was one.
+    pub(crate) fn let_go(&self) -> bool {
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        idle.iter().flatten().any(|waiting| !waiting.is_empty())
+    }
+
     /// Lets a connection wait.
     pub(crate) fn keep(self: &Rc<Self>, guest: &Guest, id: ServerId, mut conn: Conn) {
         let pool = conn.upstream.pool().id.index();

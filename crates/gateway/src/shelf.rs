@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ringgate_engine::plugin::{Budget, Pool, now};
 
 use crate::auth::Memory;
+use crate::crowd::Crowd;
 use crate::forwarded::RequestIds;
 use crate::head::{RequestHead, ResponseHead};
 use crate::servers::Servers;
@@ -32,6 +33,8 @@ pub(crate) struct Shelf {
     pub(crate) servers: Rc<Servers>,
     /// Connections to servers of HTTP/2.
     pub(crate) streams: Rc<Streams>,
+    /// How many connections to servers of HTTP/1 clients of HTTP/2 hold.
+    pub(crate) crowd: Crowd,
     /// Who was recognised.
     pub(crate) memory: RefCell<Memory>,
     budgets: RefCell<Vec<Option<Budget>>>,

@@ -11,7 +11,7 @@ use crate::aim;
 use crate::asked::Asked;
 use crate::auth::{Identity, Presented};
 use crate::fields::{Fields, Known};
-use crate::forwarded::{Facts, Received, RequestId, prepare_request, prepare_response};
+use crate::forwarded::{Facts, Received, RequestId, is_trust, prepare_request, prepare_response};
 use crate::head::{Framing, ResponseHead, Version};
 use crate::limit::{Key, Limiter, Verdict};
 use crate::record::Record;
@@ -92,6 +92,7 @@ impl<'a, 'r: 'a> Stage<'a, 'r> {
                 path: &asked.target.path,
                 method: asked.method,
                 fields,
+                is_peer_trusted: asked.client.is_peer_trusted,
                 query: asked.target.query,
             }),
         };
@@ -123,15 +124,18 @@ impl<'a, 'r: 'a> Stage<'a, 'r> {
         };
         let (host, target) = (&self.asked.host, &self.asked.target);
         let location = redirect_location(redirect, host, &target.path, target.query);
-        let moved = Refusal::new(redirect.status, Reason::Done, "");
-        Err(moved.with("location", location))
+        let mut moved = Refusal::new(redirect.status, Reason::Done, "").with("location", location);
+        for (name, value) in &self.course.response_fields.set {
+            moved = moved.with(name.clone(), value);
+        }
+        Err(moved)
     }
 
     /// Counts the request against the limits that need no consumer.
     pub(crate) fn limit_client(&self, fields: &Fields, told: &mut Told<'r>) -> Result<(), Refusal> {
         for limiter in &self.course.early_limits {
             let key = match limiter.by() {
-                LimitBy::Header(name) => match one(fields, name)? {
+                LimitBy::Header(name) => match self.one(fields, name)? {
                     Some(value) => Key::Field(value),
                     None => self.client_key(),
                 },
@@ -156,6 +160,22 @@ impl<'a, 'r: 'a> Stage<'a, 'r> {
             self.limit(limiter, key, told)?;
         }
         Ok(())
+    }
+
+    /// The one value of a field that decides something; `None` also where a stranger may not say it.
+    fn one<'f>(&self, fields: &'f Fields, name: &str) -> Result<Option<&'f [u8]>, Refusal> {
+        let is_trusted = self.asked.client.is_peer_trusted;
+        let mut values = fields
+            .iter()
+            .filter(|field| field.name == name.as_bytes())
+            .filter(|field| is_trusted || !is_trust(*field));
+        match (values.next(), values.next()) {
+            (Some(field), None) => Ok(Some(field.value)),
+            (None, _) => Ok(None),
+            _ => Err(Refusal::bad(
+                "a field is given twice that may be there once",
+            )),
+        }
     }
 
     fn client_key(&self) -> Key<'static> {
@@ -338,17 +358,5 @@ fn change(changes: &FieldChanges, fields: &mut Fields) {
     }
     for (name, value) in &changes.set {
         fields.set(name, value.as_bytes());
-    }
-}
-
-/// The one value of a field that decides something.
-fn one<'f>(fields: &'f Fields, name: &str) -> Result<Option<&'f [u8]>, Refusal> {
-    let mut values = fields.iter().filter(|field| field.name == name.as_bytes());
-    match (values.next(), values.next()) {
-        (Some(field), None) => Ok(Some(field.value)),
-        (None, _) => Ok(None),
-        _ => Err(Refusal::bad(
-            "a field is given twice that may be there once",
-        )),
     }
 }

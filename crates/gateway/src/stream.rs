@@ -9,12 +9,14 @@ use bytes::{Buf, Bytes};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::chunks::is_forbidden_trailer;
+use crate::chunks::allow_trailers;
 use crate::fields::{Field, Fields};
+use crate::head::Of;
 use crate::incoming::{Cut, Next};
 
 /// A body that comes in on a stream.
 pub(crate) struct StreamBody {
+    of: Of,
     stream: RecvStream,
     piece: Bytes,
     trailers: Fields,
@@ -23,9 +25,10 @@ pub(crate) struct StreamBody {
 
 impl StreamBody {
     /// The body on this stream.
-    pub(crate) fn new(stream: RecvStream) -> Self {
+    pub(crate) fn new(stream: RecvStream, of: Of) -> Self {
         let is_done = stream.is_end_stream();
         Self {
+            of,
             stream,
             piece: Bytes::new(),
             trailers: Fields::default(),
@@ -60,11 +63,7 @@ impl StreamBody {
 
     fn take_trailers(&mut self, trailers: &HeaderMap) -> Result<(), Cut> {
         push_all(trailers, &mut self.trailers);
-        let mut trailers = self.trailers.iter();
-        match trailers.any(is_forbidden_trailer) {
-            true => Err(Cut::Framing("a field may not stand in the trailers")),
-            false => Ok(()),
-        }
+        allow_trailers(&mut self.trailers, self.of).map_err(Cut::Framing)
     }
 
     /// What comes next, if it is there already.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::frames::Of;
+use crate::head::Of;
 use crate::io::LinkIo;
 use crate::patience::within;
 use crate::stream::StreamOut;
@@ -27,9 +27,15 @@ const IDLE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a server may take to show that it speaks HTTP/2.
 const GREETING_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Bytes that a server may send on one stream, and on a connection, before they are taken.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Requests that one connection carries at once, of those that its server allows.
+const STREAMS_MAX: usize = 100;
+
+/// Bytes that a server may send on one stream before they are taken.
+const STREAM_WINDOW: u32 = 128 * 1024;
+
+/// Bytes that it may send on a connection: as many as on all of its streams, so that clients that take nothing keep
+/// nothing from others.
+const CONNECTION_WINDOW: u32 = STREAMS_MAX as u32 * STREAM_WINDOW;
 
 /// Bytes of a server's head.
 const HEAD_BYTES_MAX: u32 = 64 * 1024;
@@ -137,6 +143,10 @@ impl Streams {
                 break;
             }
         }
+        // One more connection would be no more use.
+        if self.takes_nothing(pool, id) {
+            return Err(Reason::BadResponse);
+        }
         let _making = Making::begin(self, place);
         let upstream = guest.connect(pool, id).await?;
         let carrier = Carrier::greet(upstream, pool).await?;
@@ -150,7 +160,7 @@ impl Streams {
                 .push(carrier.clone());
         }
         match within(deadline, ready_to_send(&carrier)).await {
-            Some(true) => Ok(tube(carrier, true)),
+            Some(true) if carrier.allowed() > 0 => Ok(tube(carrier, true)),
             _ => Err(Reason::BadResponse),
         }
     }
@@ -166,6 +176,16 @@ impl Streams {
             .filter(|carrier| Arc::ptr_eq(&carrier.server, pool.server(id)) && carrier.tls == tls);
         let free = usable.filter(|carrier| carrier.has_room());
         free.min_by_key(|carrier| carrier.open.get()).cloned()
+    }
+
+    /// Whether a server allows no requests at all.
+    fn takes_nothing(&self, pool: &Pool, id: ServerId) -> bool {
+        let places = self.places.borrow();
+        let place = places.get(&(pool.id, id));
+        place.is_some_and(|place| {
+            let mut open = place.carriers.iter();
+            open.any(|carrier| carrier.is_over.said().is_none() && carrier.allowed() == 0)
+        })
     }
 
     fn greeting(&self, place: (PoolId, ServerId)) -> Option<Rc<Signal<()>>> {
@@ -227,7 +247,12 @@ async fn ready_to_send(carrier: &Carrier) -> bool {
 
 impl Carrier {
     fn has_room(&self) -> bool {
-        self.open.get() < self.sender.borrow().current_max_send_streams()
+        self.open.get() < self.allowed().min(STREAMS_MAX)
+    }
+
+    /// How many requests at once its server allows.
+    fn allowed(&self) -> usize {
+        self.sender.borrow().current_max_send_streams()
     }
 
     /// Begins HTTP/2 with a server and serves its connection in a task of its own.

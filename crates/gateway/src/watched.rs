@@ -11,7 +11,8 @@ use std::time::Instant;
 use ringgate_engine::plugin::now;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::frames::{Frames, Of};
+use crate::frames::Frames;
+use crate::head::Of;
 use crate::io::{LinkIo, ToLink};
 
 /// Bytes of a client's preface, which are no frame (RFC 9113 §3.4).
@@ -35,6 +36,11 @@ impl Watch {
     /// Whether the peer has sent too many.
     pub(crate) fn is_flooded(&self) -> bool {
         self.is_flooded.get()
+    }
+
+    /// Notes that an answer to the peer has begun.
+    pub(crate) fn note_answer(&self) {
+        self.frames.borrow_mut().answered();
     }
 
     /// Since when a header block is on its way that has not ended.

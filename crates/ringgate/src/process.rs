@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use ringgate_config::{ConnectionLimit, Places, Plan};
 use ringgate_control::admin::Doors;
-use ringgate_control::facts::Facts;
+use ringgate_control::facts::{Facts, Room};
 use ringgate_control::instance::Claim;
 use ringgate_control::logwriter::LogWriter;
 use ringgate_control::{About, Setup, Tell};
@@ -50,7 +50,7 @@ impl Process {
         logging::begin(&plan.log);
         let cores = cores::place(plan.workers);
         let (material, credentials) = material::read(&plan, places, cores.len())?;
-        let connections_max = connections_max(&plan, cores.len())?;
+        let room = room(&plan, cores.len())?;
 
         let claim = Claim::take(&plan.admin.socket).map_err(Failure::new)?;
         let doors = Doors::open(claim, plan.admin.http).map_err(Failure::new)?;
@@ -60,7 +60,7 @@ impl Process {
             files,
         } = listen(&plan, cores.len())?;
 
-        let facts = Facts::new(&plan, material, &credentials, cores.len(), connections_max);
+        let facts = Facts::new(&plan, material, &credentials, cores.len(), room);
         let shared = Arc::new(Shared::new(cores.len()));
         let (ended_sender, ended) = mpsc::unbounded_channel();
         let mut workers: Vec<Worker> = Vec::with_capacity(cores.len());
@@ -129,8 +129,8 @@ impl Process {
     }
 }
 
-/// How many connections may be open at once; says so, and warns when there are too few files for them.
-fn connections_max(plan: &Plan, workers: usize) -> Result<u32, Failure> {
+/// How many connections there may be at once; says so, and warns when there are too few files for them.
+fn room(plan: &Plan, workers: usize) -> Result<Room, Failure> {
     let files_max = descriptors::raise_limit().map_err(|error| {
         Failure::new(format_args!(
             "cannot read the limit of open files (RLIMIT_NOFILE): {error}"
@@ -140,6 +140,7 @@ fn connections_max(plan: &Plan, workers: usize) -> Result<u32, Failure> {
     let ConnectionBudget {
         connections_max,
         room,
+        further_max,
         files_max,
     } = budget;
     let origin = match plan.limits.connections {
@@ -153,7 +154,10 @@ fn connections_max(plan: &Plan, workers: usize) -> Result<u32, Failure> {
              raise it (`LimitNOFILE=` in the unit, `ulimit -n` in a shell) or lower limits.connections"
         );
     }
-    Ok(connections_max)
+    Ok(Room {
+        connections_max,
+        further_max,
+    })
 }
 
 /// The listening sockets of each worker: those that the service manager handed over, and the rest opened here.

@@ -82,7 +82,10 @@ pub(super) fn of_listener(
         body_max,
         ..Stages::default()
     };
-    stages(decoder, fields, &OF_LISTENER, &inherited, around)
+    Stages {
+        counts_apart: false,
+        ..stages(decoder, fields, &OF_LISTENER, &inherited, around)
+    }
 }
 
 /// The stages of a route, whose `http` is `fields`, on a listener with those of `listener`.
@@ -93,6 +96,9 @@ pub(super) fn of_route(
     around: &Surroundings,
 ) -> Stages {
     let mut stages = stages(decoder, fields, &OF_ROUTE, listener, around);
+    if fields.mentions(OF_ROUTE.redirect) {
+        nothing_beside_a_redirect(decoder, fields);
+    }
     let key = &keys::ROUTE_HTTP_LIMITS_KEY;
     let limits = decoder.block(fields, key, &keys::ROUTE_HTTP_LIMITS);
     let body = decoder.if_set(&limits, &keys::ROUTE_BODY_LIMIT, amounts::off_or_size);
@@ -125,12 +131,30 @@ fn stages(
     };
     Stages {
         auth,
+        counts_apart: limits.is_some(),
         require: require.unwrap_or(inherited_require),
         rate_limits: limits.unwrap_or_else(|| inherited.rate_limits.clone()),
         body_max: inherited.body_max,
         redirect: redirect(decoder, fields, names.redirect, around),
         request_fields,
         response_fields,
+    }
+}
+
+/// Notes what has no effect on a route that redirects.
+fn nothing_beside_a_redirect(decoder: &mut Decoder<'_, '_>, fields: &Fields<'_>) {
+    let keys = [
+        OF_ROUTE.auth,
+        OF_ROUTE.require,
+        OF_ROUTE.rate_limits,
+        &keys::ROUTE_HTTP_LIMITS_KEY,
+    ];
+    for key in keys {
+        if let Some(node) = fields.get(key).filter(|node| !is_off(node)) {
+            let what = format!("`{}` has no effect beside `redirect`", key.name);
+            let advice = ["leave one of the two out: a redirect comes before all else"];
+            decoder.mistake(node.place, what, advice);
+        }
     }
 }
 

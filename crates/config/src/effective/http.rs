@@ -108,7 +108,8 @@ fn overrides(route: &Stages, listener: &Stages) -> Option<String> {
         None => &[],
     };
     let require = (route.require != inherited).then(|| list(&route.require).unwrap_or_else(off));
-    let limits = (route.rate_limits != listener.rate_limits)
+    let limits = route
+        .counts_apart
         .then(|| rate_limits(&route.rate_limits).unwrap_or_else(off));
     let fields = |stages: &Stages| {
         (

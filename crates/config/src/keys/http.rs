@@ -118,7 +118,7 @@ pub(crate) static ROUTE_RATE_LIMITS: Key = Key {
     name: "rate_limit",
     shape: Shape::OffOrBlocks(&RATE_LIMIT),
     absent: Absent::Otherwise("as on the listener"),
-    doc: "How many requests are let through; `off` for any number.",
+    doc: "How many requests are let through, counted apart from those of the listener; `off` for any number.",
     also: ALSO_RATE_LIMIT,
 };
 
@@ -240,7 +240,7 @@ pub(crate) static RESPONSE_CHANGES_KEY: Key = Key {
     name: "response",
     shape: Shape::Block(&RESPONSE_CHANGES),
     absent: Absent::Otherwise("none"),
-    doc: "Fields of answers, before the client gets them.",
+    doc: "Fields of answers of servers, before the client gets them; redirects have those that are set, too.",
     also: &[
         "responses",
         "resp",
@@ -322,7 +322,9 @@ pub(crate) static ROUTE_REDIRECT_KEY: Key = Key {
     name: "redirect",
     shape: Shape::Redirect(&REDIRECT),
     absent: Absent::Otherwise("none"),
-    doc: "Where clients are sent; then the route has no pool. `https` is the same host, path and query by `https`.",
+    doc: "Where clients are sent, before anything else; then the route has no pool. `https` is the same host, path and \
+          query by `https`; behind a proxy that ends TLS, only requests with `headers: { x-forwarded-proto: http }` are \
+          to be sent there.",
     also: ALSO_REDIRECT,
 };
 

@@ -119,8 +119,8 @@ pub(crate) static ROUTE_QUERY: Key = Key {
     name: "query",
     shape: Shape::Map(&PARAMETER_CONDITIONS),
     absent: Absent::Otherwise("any query"),
-    doc: "The parameters that the query has, all of them: names with exact values, as they stand in the URL, `\"*\"` \
-          for any value.",
+    doc: "The parameters that the query has, all of them: names with exact values, decoded, `\"*\"` for any \
+          value. A `+` is a plus.",
     also: &[
         "queries",
         "query_parameters",

@@ -43,6 +43,8 @@ pub struct Stages {
     pub require: Vec<String>,
     /// How many requests are let through; all of them hold.
     pub rate_limits: Vec<RateLimit>,
+    /// They are a route's own, and counted apart from those of its listener.
+    pub counts_apart: bool,
     /// The largest body in bytes; `None` for any.
     pub body_max: Option<u64>,
     /// Answered at once; the request goes to no pool.

@@ -133,32 +133,41 @@ pub(crate) fn field_value(text: &str, _: &Key) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// The name of a parameter, as it stands in a URL.
+/// The name of a parameter of a query, decoded.
 pub(crate) fn parameter(text: &str, key: &Key) -> Result<String, Wrong> {
-    let valid = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'&' | b'=' | b'#');
-    if text.is_empty() || !text.bytes().all(valid) {
+    if text.is_empty() {
         return Err(Wrong::new(
             format!("{} is not the name of a parameter", shown(text)),
             key.shape.expected(),
         ));
     }
-    if text.len() > NAME_MAX {
-        return Err(too_long(text, "the name of a parameter", NAME_MAX));
-    }
-    Ok(text.to_owned())
+    of_query(text, "the name of a parameter", NAME_MAX)
 }
 
-/// The value of a parameter, as it stands in a URL.
+/// The value of a parameter of a query, decoded.
 pub(crate) fn parameter_value(text: &str, _: &Key) -> Result<String, Wrong> {
-    let valid = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'&' | b'#');
-    if !text.bytes().all(valid) {
+    of_query(text, "the value of a parameter", VALUE_MAX)
+}
+
+fn of_query(text: &str, noun: &str, longest: usize) -> Result<String, Wrong> {
+    if text.chars().any(char::is_control) {
         return Err(Wrong::new(
-            format!("{} cannot be the value of a parameter", shown(text)),
-            "write it as it stands in the URL: percent-encode what is no visible ASCII character",
+            format!("{} cannot be {noun}", shown(text)),
+            "expected text without control characters",
         ));
     }
-    if text.len() > VALUE_MAX {
-        return Err(too_long(text, "the value of a parameter", VALUE_MAX));
+    let is_encoded = |at: usize| {
+        let digits = text.as_bytes().get(at + 1..at + 3);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if text.match_indices('%').any(|(at, _)| is_encoded(at)) {
+        return Err(Wrong::new(
+            format!("{} is percent-encoded", shown(text)),
+            "queries are decoded before they are compared: write the characters themselves",
+        ));
+    }
+    if text.len() > longest {
+        return Err(too_long(text, noun, longest));
     }
     Ok(text.to_owned())
 }

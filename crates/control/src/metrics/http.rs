@@ -5,9 +5,6 @@ use ringgate_gateway::counters::{HttpCounters, Requests};
 
 use crate::exposition::{Reading, labels, write_counters, write_histograms};
 
-/// What the status of requests is called that are too many to tell apart.
-const ANY_OTHER: &str = "other";
-
 /// Appends what was counted of each listener, which comes with its name.
 pub(super) fn write<'a>(
     page: &mut String,
@@ -57,12 +54,11 @@ pub(super) fn write<'a>(
 }
 
 fn request_labels(listener: &str, row: &Requests<'_>) -> String {
-    let code = row.status.map(|status| status.to_string());
     labels(&[
         ("listener", listener),
         ("route", row.route),
         ("method", row.method),
-        ("code", code.as_deref().unwrap_or(ANY_OTHER)),
+        ("code", &row.status.to_string()),
     ])
 }
 

@@ -4,48 +4,67 @@
 //! A `+` is a plus and no space: which of the two a server takes it for is not known here. A parameter without `=`
 //! has the empty value. A percent sign without two hexadecimal digits stands for itself.
 
+use std::borrow::Cow;
+
 use ringgate_config::FieldCondition;
 
 use crate::target::decoded;
 
-/// Whether one of the parameters of that name has the value.
-pub(super) fn has(query: Option<&str>, condition: &FieldCondition) -> bool {
-    let parameters = query.into_iter().flat_map(|query| query.split('&'));
-    let mut parts = parameters.filter(|each| !each.is_empty()).map(|each| {
-        let (name, value) = each.split_once('=').unwrap_or((each, ""));
-        (name.as_bytes(), value.as_bytes())
-    });
-    parts.any(|(name, value)| {
-        let expected = condition.value.as_deref();
-        means(name, &condition.name) && expected.is_none_or(|expected| means(value, expected))
-    })
+/// Names with values, in their order and each once: however many a client sends, to look for one costs little.
+#[derive(Debug)]
+pub(super) struct Parameters<'a>(Vec<(Text<'a>, Text<'a>)>);
+
+/// A name or a value, decoded.
+type Text<'a> = Cow<'a, [u8]>;
+
+impl<'a> Parameters<'a> {
+    /// Those of a query without its question mark.
+    pub(super) fn of(query: Option<&'a str>) -> Self {
+        let parts = query.into_iter().flat_map(|query| query.split('&'));
+        let parameters = parts.filter(|part| !part.is_empty()).map(|part| {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            (meaning(name.as_bytes()), meaning(value.as_bytes()))
+        });
+        let mut all: Vec<_> = parameters.collect();
+        all.sort_unstable();
+        all.dedup();
+        Self(all)
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// Whether one of that name has the value.
+    pub(super) fn have(&self, condition: &FieldCondition) -> bool {
+        let value = condition.value.as_deref().unwrap_or_default().as_bytes();
+        let sought = (condition.name.as_bytes(), value);
+        let first = self
+            .0
+            .partition_point(|(name, value)| (&**name, &**value) < sought);
+        self.0.get(first).is_some_and(|(name, value)| {
+            **name == *sought.0 && (condition.value.is_none() || **value == *sought.1)
+        })
+    }
 }
 
-/// Whether the bytes, decoded, are the text.
-fn means(mut encoded: &[u8], text: &str) -> bool {
-    for expected in text.bytes() {
-        let byte = match encoded {
-            [] => return false,
-            [b'%', upper, lower, rest @ ..] => match decoded(&[*upper, *lower]) {
-                Some(byte) => {
-                    encoded = rest;
-                    byte
-                }
-                None => {
-                    encoded = &encoded[1..];
-                    b'%'
-                }
-            },
-            [byte, rest @ ..] => {
-                encoded = rest;
-                *byte
-            }
-        };
-        if byte != expected {
-            return false;
-        }
+fn meaning(encoded: &[u8]) -> Text<'_> {
+    if !encoded.contains(&b'%') {
+        return Cow::Borrowed(encoded);
     }
-    encoded.is_empty()
+    let mut meaning = Vec::with_capacity(encoded.len());
+    let mut rest = encoded;
+    while let [byte, behind @ ..] = rest {
+        let digits = behind.get(..2).filter(|_| *byte == b'%');
+        let (byte, behind) = match digits.and_then(decoded) {
+            Some(decoded) => (decoded, &behind[2..]),
+            None => (*byte, behind),
+        };
+        meaning.push(byte);
+        rest = behind;
+    }
+    Cow::Owned(meaning)
 }
 
 #[cfg(test)]
@@ -58,19 +77,23 @@ mod tests {
             name: name.to_owned(),
             value: value.map(str::to_owned),
         };
-        assert_eq!(has(Some(query), &condition), expected, "{query}");
-        assert!(!has(None, &condition));
+        let found = Parameters::of(Some(query)).have(&condition);
+        assert_eq!(found, expected, "{query}");
+        assert!(!Parameters::of(None).have(&condition));
     }
 
     #[test]
     fn a_parameter_is_compared_decoded() {
         check("v=1", "v", Some("1"), true);
         check("a=b&v=1&v=2", "v", Some("2"), true);
+        check("v=2&v=1&v=2&a=b", "v", Some("1"), true);
         check("v=12", "v", Some("1"), false);
         check("v=", "v", Some("1"), false);
         check("v", "v", Some(""), true);
+        check("v=1", "v", Some(""), false);
         check("v", "v", None, true);
         check("v=1", "v", None, true);
+        check("u=1&w=1", "v", None, false);
         check("vv=1", "v", None, false);
         check("", "v", None, false);
         check("&&", "", None, false);
@@ -82,6 +105,8 @@ mod tests {
         check("v=a%20b", "v", Some("a b"), true);
         check("v=100%", "v", Some("100%"), true);
         check("v=%zz", "v", Some("%zz"), true);
+        check("v=%4", "v", Some("%4"), true);
+        check("v=%2531", "v", Some("%31"), true);
         check("v=a=b", "v", Some("a=b"), true);
         check("v%3D1", "v", None, false);
         check("v=1%26x=2", "x", None, false);

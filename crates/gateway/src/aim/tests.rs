@@ -34,6 +34,14 @@ fn route(hosts: &[&str], paths: &[&str]) -> HttpRoute {
     }
 }
 
+fn network(text: &str) -> Network {
+    let (first, prefix) = text.split_once('/').unwrap();
+    Network {
+        first: first.parse().unwrap(),
+        prefix: prefix.parse().unwrap(),
+    }
+}
+
 fn condition(name: &str, value: &str) -> FieldCondition {
     FieldCondition {
         name: name.to_owned(),
@@ -49,6 +57,7 @@ struct Request {
     path: String,
     method: &'static str,
     fields: Fields,
+    is_trusted: bool,
     query: Option<&'static str>,
 }
 
@@ -60,6 +69,7 @@ fn request(host: &str, path: &str) -> Request {
         path: path.to_owned(),
         method: "GET",
         fields: Fields::default(),
+        is_trusted: false,
         query: None,
     }
 }
@@ -78,6 +88,7 @@ impl Request {
             path: &self.path,
             method: self.method,
             fields: &self.fields,
+            is_peer_trusted: self.is_trusted,
             query: self.query,
         }
     }
@@ -93,11 +104,17 @@ fn check(routes: &[HttpRoute], request: Request, expected: Option<usize>) {
 
 /// What the index must say.
 fn by_trying(routes: &[HttpRoute], asked: &Asked<'_>) -> Option<usize> {
+    let search = Search {
+        conditions: &[],
+        asked,
+        parameters: &OnceCell::new(),
+        found: u32::MAX,
+    };
     routes.iter().position(|route| {
         let host = route.host.iter().any(|each| fits(each, asked.host));
         (route.host.is_empty() || host)
             && (route.path.is_empty() || matching(&route.path, asked.path).is_some())
-            && Conditions::of(route).hold(asked)
+            && Conditions::of(route).hold(&search)
     })
 }
 
@@ -179,26 +196,114 @@ fn all_other_conditions_hold_too() {
     check(&routes, client("unix"), None);
 }
 
-#[test]
-fn many_routes_of_one_path_are_told_apart_by_a_field() {
+/// Many routes of one host and path of which each wants something else; one near the end wants nothing else.
+fn many(change: impl Fn(&mut HttpRoute, usize)) -> Vec<HttpRoute> {
     let mut routes: Vec<HttpRoute> = (0..4096).map(|_| route(&["h"], &["/a"])).collect();
     for (index, route) in routes.iter_mut().enumerate() {
-        let tenant = (index % 4000).to_string();
-        route.headers = vec![condition("x-api", "1"), condition("x-tenant", &tenant)];
+        if index != 4094 {
+            change(route, index % 4000);
+        }
     }
-    routes[4095].headers.clear();
-    let index = Routes::new(&routes);
-    let find = |api: &str, tenant: &str| {
-        let request = request("h", "/a")
-            .field("x-api", api)
-            .field("x-tenant", tenant);
-        index.find(&request.asked())
+    routes
+}
+
+#[track_caller]
+fn finds(routes: &[HttpRoute], request: Request, expected: usize) {
+    let asked = request.asked();
+    assert_eq!(
+        Routes::new(routes).find(&asked),
+        Some(expected),
+        "{asked:?}"
+    );
+    assert_eq!(by_trying(routes, &asked), Some(expected), "{asked:?}");
+}
+
+#[test]
+fn many_routes_of_one_path_are_told_apart_by_whatever_they_differ_in() {
+    let asks = || request("h", "/a");
+    let by_field = many(|route, number| {
+        let tenant = number.to_string();
+        route.headers = vec![condition("x-api", "1"), condition("x-tenant", &tenant)];
+    });
+    let tenant = |api: &str, tenant: &str| asks().field("x-api", api).field("x-tenant", tenant);
+    finds(&by_field, tenant("1", "0"), 0);
+    finds(&by_field, tenant("1", "95"), 95);
+    finds(&by_field, tenant("1", "3999"), 3999);
+    finds(&by_field, tenant("2", "3999"), 4094);
+    finds(&by_field, tenant("1", "4000"), 4094);
+
+    let by_presence = many(|route, number| {
+        route.headers = vec![condition(&format!("x-{number}"), "*")];
+    });
+    finds(&by_presence, asks().field("x-9", "").field("x-7", "y"), 7);
+
+    let by_parameter = many(|route, number| {
+        route.query = vec![
+            condition("v", "1"),
+            condition("tenant", &number.to_string()),
+        ];
+    });
+    let query = |query| Request {
+        query: Some(query),
+        ..asks()
     };
-    assert_eq!(find("1", "0"), Some(0));
-    assert_eq!(find("1", "95"), Some(95));
-    assert_eq!(find("1", "3999"), Some(3999));
-    assert_eq!(find("2", "3999"), Some(4095));
-    assert_eq!(find("1", "4000"), Some(4095));
+    finds(&by_parameter, query("tenant=90&v=1&tenant=%37"), 7);
+    finds(&by_parameter, query("v=2&tenant=7"), 4094);
+
+    let by_method = many(|route, number| route.methods = vec!["GET".into(), format!("M{number}")]);
+    finds(&by_method, asks(), 0);
+    let method = |method| Request { method, ..asks() };
+    finds(&by_method, method("M77"), 77);
+    finds(&by_method, method("PUT"), 4094);
+
+    let by_name = many(|route, number| {
+        let under = format!("*.u{number}.example");
+        route.sni = vec![name(&format!("n{number}.example")), name(&under)];
+    });
+    let sni = |name| Request {
+        sni: Some(name),
+        ..asks()
+    };
+    finds(&by_name, sni("n70.example"), 70);
+    finds(&by_name, sni("a.b.u80.example"), 80);
+    finds(&by_name, sni("u80.example"), 4094);
+
+    let by_client = many(|route, number| {
+        let [high, low] = (number as u16).to_be_bytes();
+        let first = IpAddr::from([10, high, low, 0]);
+        route.client = vec![Network { first, prefix: 24 }];
+    });
+    let client = |client| Request { client, ..asks() };
+    finds(&by_client, client("10.1.2.3"), 258);
+    finds(&by_client, client("::ffff:10.1.2.3"), 258);
+    finds(&by_client, client("2001:db8::1"), 4094);
+}
+
+#[test]
+fn what_a_stranger_may_not_say_is_not_there() {
+    let mut routes = [route(&[], &["/*"])];
+    routes[0].headers = vec![condition("x-real-ip", "10.0.0.1")];
+    let said = || request("h", "/").field("x-real-ip", "10.0.0.1");
+    check(&routes, said(), None);
+    let by_a_proxy = Request {
+        is_trusted: true,
+        ..said()
+    };
+    check(&routes, by_a_proxy, Some(0));
+}
+
+#[test]
+fn a_network_of_an_address_has_its_first_bits() {
+    let check = |address: &str, prefix, expected: &str| {
+        let found = bucket::network(address.parse().unwrap(), prefix);
+        assert_eq!(found.to_string(), expected);
+    };
+    check("10.1.2.3", 0, "0.0.0.0/0");
+    check("10.1.2.3", 9, "10.0.0.0/9");
+    check("10.1.2.3", 32, "10.1.2.3/32");
+    check("2001:db8::1", 0, "::/0");
+    check("2001:db8::1", 33, "2001:db8::/33");
+    check("2001:db8::1", 128, "2001:db8::1/128");
 }
 
 #[test]
@@ -223,12 +328,22 @@ fn any_routes_give_what_trying_one_after_the_other_gives() {
         };
         let routes: Vec<HttpRoute> = (0..30)
             .map(|_| {
-                let mut route = route(&some(&HOSTS), &some(&PATHS));
+                let (hosts, paths) = (some(&HOSTS), some(&PATHS));
+                // In every other turn all are of one host and path.
+                let mut route = match seed % 2 {
+                    0 => route(&hosts, &paths),
+                    _ => route(&[], &[]),
+                };
                 route.methods = some(&METHODS).into_iter().map(str::to_owned).collect();
                 let headers = some(&["1", "2", "3", "*"]).into_iter().zip(["x-a", "x-b"]);
                 route.headers = headers
                     .map(|(value, name)| condition(name, value))
                     .collect();
+                let query = some(&["1", "2", "*"]).into_iter().zip(["a", "b"]);
+                route.query = query.map(|(value, name)| condition(name, value)).collect();
+                route.sni = some(&["s", "*.s", "t.s"]).into_iter().map(name).collect();
+                let clients = some(&["10.0.0.0/8", "10.1.0.0/16", "2001:db8::/32"]);
+                route.client = clients.into_iter().map(network).collect();
                 route
             })
             .collect();
@@ -243,6 +358,10 @@ fn any_routes_give_what_trying_one_after_the_other_gives() {
                 .field("x-a", one(&["1", "2", "4"]))
                 .field("x-b", one(&["1", "3"]));
             request.method = one(&METHODS);
+            request.query = Some(one(&["", "a=1", "a=1&b=2", "b=3&a=2&a=1", "b"]));
+            let sni = one(&["", "s", "t.s", "u.t.s", "x"]);
+            request.sni = Some(sni).filter(|sni| !sni.is_empty());
+            request.client = one(&["10.1.2.3", "10.2.3.4", "192.0.2.1", "2001:db8::7"]);
             let asked = request.asked();
             let expected = by_trying(&routes, &asked);
             assert_eq!(index.find(&asked), expected, "seed {seed}: {asked:?}");

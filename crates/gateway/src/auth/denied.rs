@@ -8,8 +8,10 @@ pub enum Denied {
     Missing,
     /// The scheme of `Authorization` is not one that is asked for.
     Scheme,
-    /// What was presented is not written as it should be.
+    /// A token is not written as it should be.
     Malformed,
+    /// A name and a password are not written as they should be.
+    MalformedBasic,
     /// No such static token is known.
     UnknownToken,
     /// No such user has this password.
@@ -40,10 +42,11 @@ pub enum Denied {
 
 impl Denied {
     /// Every reason.
-    pub const ALL: [Denied; 16] = [
+    pub const ALL: [Denied; 17] = [
         Denied::Missing,
         Denied::Scheme,
         Denied::Malformed,
+        Denied::MalformedBasic,
         Denied::UnknownToken,
         Denied::Password,
         Denied::Expired,
@@ -65,6 +68,7 @@ impl Denied {
             Denied::Missing => "missing",
             Denied::Scheme => "scheme",
             Denied::Malformed => "malformed",
+            Denied::MalformedBasic => "malformed_basic",
             Denied::UnknownToken => "unknown_token",
             Denied::Password => "password",
             Denied::Expired => "expired",
@@ -86,8 +90,11 @@ impl Denied {
         matches!(self, Denied::KeysUnavailable | Denied::Busy)
     }
 
-    /// Whether something was presented that is not good.
+    /// Whether a token was presented that is not good.
     pub(super) fn is_of_token(self) -> bool {
-        !matches!(self, Denied::Missing | Denied::Scheme | Denied::Password)
+        !matches!(
+            self,
+            Denied::Missing | Denied::Scheme | Denied::MalformedBasic | Denied::Password
+        )
     }
 }

@@ -246,14 +246,16 @@ impl Guard {
         memory: &mut Memory,
     ) -> Result<Arc<Consumer>, Denied> {
         if encoded.len() > BASIC_BYTES_MAX {
-            return Err(Denied::Malformed);
+            return Err(Denied::MalformedBasic);
         }
-        let decoded = STANDARD.decode(encoded).map_err(|_| Denied::Malformed)?;
-        let credentials = std::str::from_utf8(&decoded).map_err(|_| Denied::Malformed)?;
-        let (name, password) = credentials.split_once(':').ok_or(Denied::Malformed)?;
+        let decoded = STANDARD
+            .decode(encoded)
+            .map_err(|_| Denied::MalformedBasic)?;
+        let credentials = std::str::from_utf8(&decoded).map_err(|_| Denied::MalformedBasic)?;
+        let (name, password) = credentials.split_once(':').ok_or(Denied::MalformedBasic)?;
         let is_bad = name.is_empty() || credentials.chars().any(char::is_control);
         if is_bad || password.len() > users::PASSWORD_BYTES_MAX {
-            return Err(Denied::Malformed);
+            return Err(Denied::MalformedBasic);
         }
         let stamp = self.stamp(users.generation);
         let mark = memory.mark(&decoded);

@@ -73,18 +73,26 @@ fn names_and_passwords() {
     check(&mut post, &basic("anna:"), Err(Denied::Password));
     check(&mut post, &basic("Anna:pä:ss"), Err(Denied::Password));
     check(&mut post, &basic("bert:pä:ss"), Err(Denied::Password));
-    check(&mut post, &basic(":pä:ss"), Err(Denied::Malformed));
-    check(&mut post, &basic("anna"), Err(Denied::Malformed));
-    check(&mut post, &basic("anna:a\0b"), Err(Denied::Malformed));
-    check(&mut post, &basic(b"anna:p\xe4:ss"), Err(Denied::Malformed));
+    check(&mut post, &basic(":pä:ss"), Err(Denied::MalformedBasic));
+    check(&mut post, &basic("anna"), Err(Denied::MalformedBasic));
+    check(&mut post, &basic("anna:a\0b"), Err(Denied::MalformedBasic));
+    check(
+        &mut post,
+        &basic(b"anna:p\xe4:ss"),
+        Err(Denied::MalformedBasic),
+    );
     check(
         &mut post,
         &basic("anna:pä:ss").replace('=', ""),
-        Err(Denied::Malformed),
+        Err(Denied::MalformedBasic),
     );
-    check(&mut post, "Basic", Err(Denied::Malformed));
-    check(&mut post, "Basic anna:pass", Err(Denied::Malformed));
-    check(&mut post, &basic("a".repeat(1000)), Err(Denied::Malformed));
+    check(&mut post, "Basic", Err(Denied::MalformedBasic));
+    check(&mut post, "Basic anna:pass", Err(Denied::MalformedBasic));
+    check(
+        &mut post,
+        &basic("a".repeat(1000)),
+        Err(Denied::MalformedBasic),
+    );
     check(&mut post, "Bearer rg_secret", Err(Denied::Scheme));
 }
 
@@ -224,6 +232,10 @@ fn challenges_say_how_to_come_in_and_not_what_was_wrong() {
         ways(None, Some(&user)).guard.challenges(Denied::Password),
         [basic]
     );
+    for denied in [Denied::Password, Denied::MalformedBasic] {
+        let challenges = both.challenges(denied);
+        assert_eq!(challenges, ["Bearer realm=\"ringgate\"", basic]);
+    }
     assert_eq!(
         both.insufficient(&["read", "write"]).unwrap(),
         "Bearer realm=\"ringgate\", error=\"insufficient_scope\", scope=\"read write\""

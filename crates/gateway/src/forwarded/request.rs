@@ -49,7 +49,8 @@ pub struct Facts<'a> {
 ///
 /// `Host` is canonical; `Via`, `X-Forwarded-For`, `-Proto`, `-Host` and `-Port`, `X-Request-Id` and `X-Consumer` are
 /// set. Of a trusted proxy `X-Forwarded-For` is kept with its own address behind, and well-formed others of them are
-/// kept as they are. Of an upgrade `Connection` and `Upgrade` stay; of `TE` only `trailers` does. Fields with `_` in
+/// kept as they are. Of an upgrade `Connection` and `Upgrade` stay; of `TE` only `trailers` does, and `Connection` names
+/// it (RFC 9110 §10.1.4). Fields with `_` in
 /// their names go: for a CGI program they are those with `-`. In `X-Consumer`, bytes that a field may not have are
 /// percent-encoded.
 pub fn prepare_request(fields: &mut Fields, facts: &Facts<'_>) {
@@ -82,10 +83,17 @@ pub fn prepare_request(fields: &mut Fields, facts: &Facts<'_>) {
     if !has_host {
         fields.add(Known::Host, facts.host.as_bytes());
     }
-    if facts.options.upgrade {
-        fields.add(Known::Connection, b"upgrade");
+    let options = facts.options;
+    let connection: Option<&[u8]> = match (options.upgrade, options.te_trailers) {
+        (true, true) => Some(b"upgrade, te"),
+        (true, false) => Some(b"upgrade"),
+        (false, true) => Some(b"te"),
+        (false, false) => None,
+    };
+    if let Some(connection) = connection {
+        fields.add(Known::Connection, connection);
     }
-    if facts.options.te_trailers {
+    if options.te_trailers {
         fields.add(Known::Te, b"trailers");
     }
     fields.push("via", via(facts.received));
@@ -271,7 +279,11 @@ mod tests {
             ("content-length", "3"),
         ];
         check(&given, FACTS, &["x-mine-too: 2", "content-length: 3"]);
-        check(&[("te", "trailers, gzip")], FACTS, &["te: trailers"]);
+        check(
+            &[("te", "trailers, gzip")],
+            FACTS,
+            &["connection: te", "te: trailers"],
+        );
         let upgrade = [("Upgrade", "websocket"), ("Connection", "Upgrade")];
         check(
             &upgrade,

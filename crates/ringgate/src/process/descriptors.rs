@@ -8,6 +8,10 @@ use ringgate_config::{ConnectionLimit, Plan};
 /// A connection is two sockets: the client's and the server's.
 const PER_CONNECTION: u64 = 2;
 
+/// Of connections for which there is room, one in so many is left for clients of HTTP/2, whose requests need one to a
+/// server each.
+const SHARE_OF_FURTHER: u64 = 5;
+
 /// What the process itself keeps open: two admin doors with up to 64 connections each, standard streams, signals, log.
 const FIXED: u64 = 160;
 
@@ -31,6 +35,8 @@ pub(crate) struct ConnectionBudget {
     pub(crate) connections_max: u32,
     /// How many the limit of open files leaves room for.
     pub(crate) room: u32,
+    /// How many connections to servers there may be besides.
+    pub(crate) further_max: u32,
     /// That limit of open files.
     pub(crate) files_max: u64,
 }
@@ -48,14 +54,19 @@ impl ConnectionBudget {
         let reserve = FIXED + workers * (PER_WORKER + listening as u64) + checked as u64;
         // Where there are few files, the process gets no more than half: it seldom needs all of its share.
         let reserve = reserve.min(files_max / 2);
-        let room = u32::try_from((files_max - reserve) / PER_CONNECTION).unwrap_or(u32::MAX);
+        let free = files_max - reserve;
+        let has_http = plan.listeners.iter().any(|each| each.http.is_some());
+        let left = if has_http { free / SHARE_OF_FURTHER } else { 0 };
+        let room = u32::try_from((free - left) / PER_CONNECTION).unwrap_or(u32::MAX);
         let connections_max = match plan.limits.connections {
             ConnectionLimit::Auto => room,
             ConnectionLimit::Exactly(connections) => connections.get(),
         };
+        let further = free.saturating_sub(PER_CONNECTION * u64::from(connections_max));
         Self {
             connections_max,
             room,
+            further_max: u32::try_from(further.max(left)).unwrap_or(u32::MAX),
             files_max,
         }
     }
@@ -82,6 +93,21 @@ mod tests {
     fn auto_is_what_the_open_files_leave_room_for() {
         let budget = budget("auto", 20_179);
         assert_eq!((budget.connections_max, budget.fits()), (10_000, true));
+    }
+
+    #[test]
+    fn a_part_is_left_for_clients_of_http_2() {
+        let of = |limit: &str| {
+            let text = format!(
+                "limits: {{ connections: {limit} }}\nlisteners: {{ a: {{ bind: \":80\", pool: p, http: {{}} }} }}\npools: {{ p: [10.0.0.1:80] }}\n"
+            );
+            let plan = ringgate_config::parse("test.yaml", &text, &[]).expect("the text is good");
+            let budget = ConnectionBudget::of(&plan, 2, 20_179);
+            (budget.connections_max, budget.room, budget.further_max)
+        };
+        assert_eq!(of("auto"), (8_000, 8_000, 4_000));
+        assert_eq!(of("1000"), (1_000, 8_000, 18_000));
+        assert_eq!(of("20000"), (20_000, 8_000, 4_000));
     }
 
     #[test]
