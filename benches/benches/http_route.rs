@@ -1,13 +1,13 @@
 //! What it costs to come from the head of a request to its route and its fields for the server, as each request does.
-//! `find` is the route alone: the routes differ by host and path, or (`by_field`) by the value of one field. Requests
-//! come in random order. `target` and `fields` do not depend on routes.
+//! `find` is the route alone: the routes differ by host and path, or in what the name says. Requests come in random
+//! order. `target` and `fields` do not depend on routes.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use ringgate_config::{FieldCondition, HttpRoute, NamePattern, PathPattern, Stages};
+use ringgate_config::{FieldCondition, HttpRoute, NamePattern, Network, PathPattern, Stages};
 use ringgate_gateway::aim::{Asked, Routes};
 use ringgate_gateway::fields::Fields;
 use ringgate_gateway::forwarded::{
@@ -15,6 +15,9 @@ use ringgate_gateway::forwarded::{
 };
 use ringgate_gateway::host::{Host, Scheme};
 use ringgate_gateway::target::Target;
+
+/// The route of a number.
+type MakesRoute = fn(usize) -> HttpRoute;
 
 fn find(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("http_route");
@@ -25,13 +28,21 @@ fn find(criterion: &mut Criterion) {
             let (routes, mut random) = (Routes::new(&routes), 1_u32);
             bencher.iter(|| routes.find(&draw(&requests, &mut random).asked()));
         });
-        let routes: Vec<HttpRoute> = (0..size).map(by_field).collect();
-        let with_field = |number| Request::new(0, Some(number));
-        let requests: Vec<Request> = (0..size).map(with_field).collect();
-        group.bench_function(BenchmarkId::new("by_field", size), |bencher| {
-            let (routes, mut random) = (Routes::new(&routes), 1_u32);
-            bencher.iter(|| routes.find(&draw(&requests, &mut random).asked()));
-        });
+        let by: [(&str, MakesRoute); 4] = [
+            ("by_field", by_field),
+            ("by_parameter", by_parameter),
+            ("by_method", by_method),
+            ("by_client", by_client),
+        ];
+        for (name, route) in by {
+            let routes: Vec<HttpRoute> = (0..size).map(route).collect();
+            let with_all = |number| Request::new(0, Some(number));
+            let requests: Vec<Request> = (0..size).map(with_all).collect();
+            group.bench_function(BenchmarkId::new(name, size), |bencher| {
+                let (routes, mut random) = (Routes::new(&routes), 1_u32);
+                bencher.iter(|| routes.find(&draw(&requests, &mut random).asked()));
+            });
+        }
     }
 }
 
@@ -77,6 +88,9 @@ struct Request {
     host: String,
     path: String,
     fields: Fields,
+    query: Option<String>,
+    method: String,
+    client: Option<IpAddr>,
 }
 
 impl Request {
@@ -97,18 +111,26 @@ impl Request {
             fields.push("x-tenant", tenant.to_string().as_bytes());
         }
         let path = format!("{}/orders/1234567", under(number));
-        Self { host, path, fields }
+        Self {
+            host,
+            path,
+            fields,
+            query: tenant.map(tenant_query),
+            method: tenant.map_or("GET".to_owned(), |tenant| format!("M{tenant}")),
+            client: tenant.map(|tenant| network(tenant).first),
+        }
     }
 
     fn asked(&self) -> Asked<'_> {
         Asked {
             sni: None,
-            client: None,
+            client: self.client,
             host: &self.host,
             path: &self.path,
-            method: "GET",
+            method: &self.method,
             fields: &self.fields,
-            query: None,
+            is_peer_trusted: false,
+            query: self.query.as_deref(),
         }
     }
 }
@@ -126,6 +148,41 @@ fn by_host_and_path(number: usize) -> HttpRoute {
     HttpRoute {
         host: vec![NamePattern::Exact(host(number))],
         path: vec![PathPattern::Under(under(number))],
+        ..any()
+    }
+}
+
+fn tenant_query(tenant: usize) -> String {
+    format!("page=7&tenant={tenant}&fields=a,b")
+}
+
+fn network(number: usize) -> Network {
+    let [high, low] = (number as u16).to_be_bytes();
+    let first = IpAddr::V4(Ipv4Addr::new(10, high, low, 0));
+    Network { first, prefix: 24 }
+}
+
+fn by_parameter(number: usize) -> HttpRoute {
+    let condition = FieldCondition {
+        name: "tenant".into(),
+        value: Some(number.to_string()),
+    };
+    HttpRoute {
+        query: vec![condition],
+        ..any()
+    }
+}
+
+fn by_method(number: usize) -> HttpRoute {
+    HttpRoute {
+        methods: vec![format!("M{number}")],
+        ..any()
+    }
+}
+
+fn by_client(number: usize) -> HttpRoute {
+    HttpRoute {
+        client: vec![network(number)],
         ..any()
     }
 }

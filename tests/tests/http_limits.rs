@@ -144,6 +144,18 @@ fn each_key_has_its_own_count_and_no_client_can_change_its_key() {
         ),
         ("no such field", by("header:X-Key"), Box::new(|_| vec![]), 5),
         (
+            "a field that a stranger may not say",
+            by("header:CF-Connecting-IP"),
+            Box::new(forwarded("CF-Connecting-IP", "1.1.1.{}")),
+            5,
+        ),
+        (
+            "the same by a trusted proxy",
+            trusting(&by("header:CF-Connecting-IP")),
+            Box::new(forwarded("CF-Connecting-IP", "1.1.1.{}")),
+            20,
+        ),
+        (
             "two consumers",
             auth,
             Box::new(|number| {
@@ -237,7 +249,8 @@ fn all_limits_hold_and_a_route_has_its_own() {
     let routes = "
     routes:
       - { name: own, path: /own, pool: app, http: { rate_limit: { rate: 1/1h, burst: 2 } } }
-      - { name: other, path: /other, pool: app }";
+      - { name: other, path: /other, pool: app }
+      - { name: same, path: /same, pool: app, http: { rate_limit: { rate: 1/1h, burst: 2 } } }";
     let ringgate = start(&server, 1, http, routes);
     let mut wire = Wire::connect(ringgate.addr("web"));
     let mut count = |path: &str, key: &str| {
@@ -249,12 +262,13 @@ fn all_limits_hold_and_a_route_has_its_own() {
         2,
         "the route's instead of the listener's"
     );
+    assert_eq!(count("/same", "a"), 2, "alike, and counted apart");
     assert_eq!(count("/", "a"), 3);
     assert_eq!(count("/", "b"), 3);
     // Each request counts for the first limit, also when the second one refuses it or another route is taken.
     assert_eq!(count("/", "c"), 3);
     assert_eq!(count("/other", "d"), 0);
-    let log = ringgate.access_log(50);
+    let log = ringgate.access_log(60);
     let of_route = |name: &str| log.iter().filter(|line| line["route"] == name).count();
     assert_eq!((of_route("own"), of_route("other")), (10, 10));
     let limited = ringgate.metric("ringgate_rate_limited_total", &[("route", "own")]);

@@ -75,6 +75,8 @@ fn conditions_choose_the_first_route_that_has_them_all() {
       - { path: /method, methods: [GET, HEAD], pool: get }
       - { path: /flag, headers: { X-Version: '2', x-flag: '*' }, pool: flag }
       - { path: /query, query: { v: '1', debug: '*' }, pool: query }
+      - { path: /query, query: { 'a name': 'ä & b' }, pool: both }
+      - { path: /trust, headers: { x-authenticated-user: root }, pool: flag }
       - { path: /client, client: [10.0.0.0/8], pool: rest }
       - { path: /client, client: [127.0.0.0/8], pool: client }
       - { path: /rest/*, pool: rest }",
@@ -95,6 +97,9 @@ fn conditions_choose_the_first_route_that_has_them_all() {
         ("GET /", "Host: x.wild.example.com\r\n", "wild"),
         ("GET /", "Host: wild.example.com\r\n", "404"),
         ("GET /", "Host: xwild.example.com\r\n", "404"),
+        ("GET /query?a%20name=%C3%A4%20%26%20b", "", "both"),
+        ("GET /query?a%20name=%C3%A4+%26+b", "", "404"),
+        ("GET /trust", "X-Authenticated-User: root\r\n", "404"),
         ("GET /exact", "", "exact"),
         ("GET /exact?q=1", "", "exact"),
         ("GET /exact/", "", "404"),
@@ -259,7 +264,7 @@ workers: 1
 listeners:
   web:
     bind: '127.0.0.1:$web'
-    http: { redirect: https }
+    http: { redirect: https, headers: { response: { set: { strict-transport-security: max-age=9 } } } }
     routes:
       - { path: /to/*, http: { redirect: { to: 'https://b.example$path$query', status: 307 } } }
       - { path: /fixed, http: { redirect: { to: /elsewhere, status: 301 } } }
@@ -293,6 +298,8 @@ pools:
             let answer = wire.ask(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
             assert_eq!(answer.status, status, "{target}");
             assert_eq!(answer.field("location"), Some(location), "{target}");
+            let strict = answer.field("strict-transport-security");
+            assert_eq!(strict, Some("max-age=9"), "{target}");
         }
     }
     let attack = "GET /a%0d%0aSet-Cookie:x HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -35,6 +35,8 @@ pub struct Routes {
     has_under: bool,
     /// Those for any host.
     any: Paths,
+    /// The names of parameters that one of them asks for.
+    parameters: Map<Box<[u8]>, ()>,
 }
 
 /// What routes look at.
@@ -82,8 +84,12 @@ struct Conditions {
 impl Routes {
     /// These, in this order.
     pub fn new(routes: &[HttpRoute]) -> Self {
+        let parameters = routes.iter().flat_map(|route| &route.query);
         let mut all = Self {
             conditions: routes.iter().map(Conditions::of).collect(),
+            parameters: parameters
+                .map(|each| (each.name.as_bytes().into(), ()))
+                .collect(),
             ..Self::default()
         };
         for (index, route) in (0..).zip(routes) {
@@ -119,6 +125,7 @@ impl Routes {
         let mut search = Search {
             conditions: &self.conditions,
             asked,
+            wanted: &self.parameters,
             parameters: &parameters,
             found: u32::MAX,
         };
@@ -177,6 +184,8 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 struct Search<'a> {
     conditions: &'a [Conditions],
     asked: &'a Asked<'a>,
+    /// The names of parameters that some route asks for.
+    wanted: &'a Map<Box<[u8]>, ()>,
     /// Those of its query, once somebody has asked for them.
     parameters: &'a OnceCell<Parameters<'a>>,
     /// The first that matches so far; `u32::MAX` when none does.
@@ -186,7 +195,8 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn parameters(&self) -> &'a Parameters<'a> {
         let query = self.asked.query;
-        self.parameters.get_or_init(|| Parameters::of(query))
+        self.parameters
+            .get_or_init(|| Parameters::of(query, self.wanted))
     }
 
     /// Of routes in their order, whose hosts and paths match.

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 /// The `Content-Type` of the body.
-pub const CONTENT_TYPE: &str = "application/problem+json";
+pub(crate) const CONTENT_TYPE: &str = "application/problem+json";
 
 #[derive(Serialize)]
 struct Problem<'a> {
@@ -20,7 +20,7 @@ struct Problem<'a> {
 
 /// The body for a status with its reason in a word, perhaps more about it in a sentence, and the name of the request
 /// where it has one already.
-pub fn problem(
+pub(crate) fn problem(
     status: u16,
     reason: &str,
     detail: Option<&str>,
@@ -40,7 +40,7 @@ pub fn problem(
 }
 
 /// What a status is called (RFC 9110 §15, RFC 6585); that of its class when it has no name of its own.
-pub fn title(status: u16) -> &'static str {
+fn title(status: u16) -> &'static str {
     match status {
         100 => "Continue",
         101 => "Switching Protocols",

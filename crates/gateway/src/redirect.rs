@@ -5,7 +5,7 @@ use ringgate_config::{Redirect, RedirectTo};
 
 /// The value of `Location`: the target of the redirect, in which `$host`, `$path` and `$query` stand for the
 /// request's host without port, its path, and its query with the question mark in front (nothing without a query).
-pub fn redirect_location(
+pub(crate) fn redirect_location(
     redirect: &Redirect,
     host: &str,
     path: &str,

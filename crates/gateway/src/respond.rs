@@ -9,7 +9,7 @@ use crate::fields::Fields;
 use crate::head::Framing;
 use crate::incoming::{Incoming, Next};
 use crate::patience::within;
-use crate::problem::problem;
+use crate::problem::{CONTENT_TYPE, problem};
 use crate::pump::STALL;
 use crate::refusal::Refusal;
 use crate::reply::{Head, Reply};
@@ -46,7 +46,7 @@ pub(crate) async fn refuse(
     };
     let mut fields = Fields::default();
     if !body.is_empty() {
-        fields.push("content-type", b"application/problem+json");
+        fields.push("content-type", CONTENT_TYPE.as_bytes());
     }
     ask.shelf
         .with_date(|date| fields.push("date", date.as_bytes()));

@@ -8,9 +8,11 @@ use std::borrow::Cow;
 
 use ringgate_config::FieldCondition;
 
+use super::map::Map;
 use crate::target::decoded;
 
-/// Names with values, in their order and each once: however many a client sends, to look for one costs little.
+/// Those that some route asks for, in the order of names and values and each once: however many a client sends, to look
+/// for one costs little.
 #[derive(Debug)]
 pub(super) struct Parameters<'a>(Vec<(Text<'a>, Text<'a>)>);
 
@@ -18,12 +20,14 @@ pub(super) struct Parameters<'a>(Vec<(Text<'a>, Text<'a>)>);
 type Text<'a> = Cow<'a, [u8]>;
 
 impl<'a> Parameters<'a> {
-    /// Those of a query without its question mark.
-    pub(super) fn of(query: Option<&'a str>) -> Self {
+    /// Those of a query without its question mark that have one of the wanted names.
+    pub(super) fn of(query: Option<&'a str>, wanted: &Map<Box<[u8]>, ()>) -> Self {
         let parts = query.into_iter().flat_map(|query| query.split('&'));
-        let parameters = parts.filter(|part| !part.is_empty()).map(|part| {
+        let parameters = parts.filter_map(|part| {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            (meaning(name.as_bytes()), meaning(value.as_bytes()))
+            let name = meaning(name.as_bytes());
+            let is_wanted = !part.is_empty() && wanted.contains_key(&*name);
+            is_wanted.then(|| (name, meaning(value.as_bytes())))
         });
         let mut all: Vec<_> = parameters.collect();
         all.sort_unstable();
@@ -77,9 +81,11 @@ mod tests {
             name: name.to_owned(),
             value: value.map(str::to_owned),
         };
-        let found = Parameters::of(Some(query)).have(&condition);
+        let wanted = Map::from_iter([(name.as_bytes().into(), ())]);
+        let found = Parameters::of(Some(query), &wanted).have(&condition);
         assert_eq!(found, expected, "{query}");
-        assert!(!Parameters::of(None).have(&condition));
+        assert!(!Parameters::of(None, &wanted).have(&condition));
+        assert!(!Parameters::of(Some(query), &Map::default()).have(&condition));
     }
 
     #[test]

@@ -104,9 +104,12 @@ fn check(routes: &[HttpRoute], request: Request, expected: Option<usize>) {
 
 /// What the index must say.
 fn by_trying(routes: &[HttpRoute], asked: &Asked<'_>) -> Option<usize> {
+    let wanted = routes.iter().flat_map(|route| &route.query);
+    let wanted = wanted.map(|each| (each.name.as_bytes().into(), ()));
     let search = Search {
         conditions: &[],
         asked,
+        wanted: &wanted.collect(),
         parameters: &OnceCell::new(),
         found: u32::MAX,
     };
