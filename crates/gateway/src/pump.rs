@@ -166,11 +166,9 @@ impl Flow<'_> {
                 return sent.map_err(sink);
             }
             let before = left.replace(link.unacknowledged());
-            if left
-                .zip(before)
-                .is_some_and(|(left, before)| left + least > before)
-            {
-                return Err(Stop::Stalled);
+            match left.zip(before) {
+                Some((left, before)) if left + least > before => return Err(Stop::Stalled),
+                _ => self.moved.set(now()),
             }
         }
     }
