@@ -287,11 +287,10 @@ impl Exchange<'_> {
     /// Those of the connection, and of a body that is not HTTP.
     pub fn request(&mut self) -> io::Result<Received> {
         let mut bytes = Vec::new();
-        self.body(|body| body.read_to_end(&mut bytes).map(drop))?;
-        let mut tape = self.tape.lock();
-        let received = tape.received.last_mut().expect("it was just kept");
+        let mut received = self.read_whole(|body| body.read_to_end(&mut bytes).map(drop))?;
         received.body = bytes;
-        Ok(received.clone())
+        self.tape.lock().received.push(received.clone());
+        Ok(received)
     }
 
     /// Reads the request's body by `read`, which must come to its end.
@@ -302,20 +301,27 @@ impl Exchange<'_> {
         &mut self,
         read: impl FnOnce(&mut Body<'_, Tapped>) -> io::Result<()>,
     ) -> io::Result<()> {
+        let received = self.read_whole(read)?;
+        self.tape.lock().received.push(received);
+        Ok(())
+    }
+
+    fn read_whole(
+        &mut self,
+        read: impl FnOnce(&mut Body<'_, Tapped>) -> io::Result<()>,
+    ) -> io::Result<Received> {
         assert!(!self.is_whole, "the body was read already");
         let mut body = self.incoming.body(self.head.framing_of_request()?);
         read(&mut body)?;
         let rest = io::copy(&mut body, &mut io::sink())?;
         assert_eq!(rest, 0, "a body is read to its end");
         self.is_whole = true;
-        let received = Received {
+        Ok(Received {
             connection: self.connection,
             head: self.head.clone(),
             body: Vec::new(),
             trailers: std::mem::take(&mut body.trailers),
-        };
-        self.tape.lock().received.push(received);
-        Ok(())
+        })
     }
 
     /// Exactly so many bytes that belong to no request, such as those after an upgrade.
