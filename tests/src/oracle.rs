@@ -6,16 +6,17 @@ use http_desync_guardian::request_analyzer::HttpRequestData;
 
 use crate::recorder::Recorder;
 
-/// Asserts that every request that a server received leaves no room for a second reading of its bounds.
+/// Asserts that every head that a server received, with a whole request behind or not, leaves no room for a second
+/// reading of its bounds.
 ///
 /// # Panics
 /// When one does, or the recorder itself has found a fault.
 pub(crate) fn all_compliant(recorder: &Recorder) {
     let mut wrong = recorder.faults();
-    for request in recorder.received() {
-        let verdict = HttpRequestData::analyze_raw_request(&request.head.raw);
+    for head in recorder.heads() {
+        let verdict = HttpRequestData::analyze_raw_request(&head);
         if verdict.tier != RequestSafetyTier::Compliant {
-            let head = String::from_utf8_lossy(&request.head.raw).into_owned();
+            let head = String::from_utf8_lossy(&head);
             wrong.push(format!(
                 "{:?}, {:?}: {head:?}",
                 verdict.reason, verdict.message
@@ -28,6 +29,8 @@ pub(crate) fn all_compliant(recorder: &Recorder) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recorder::Then;
+    use crate::wire::Wire;
 
     #[test]
     fn the_oracle_tells_good_from_bad() {
@@ -47,5 +50,16 @@ mod tests {
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n",
             RequestSafetyTier::Severe,
         );
+    }
+
+    #[test]
+    #[should_panic(expected = "Content-Length: 5")]
+    fn a_head_of_which_no_whole_request_came_is_judged_too() {
+        let server = Recorder::serving(|_| Ok(Then::Close));
+        let mut wire = Wire::connect(server.addr());
+        wire.send(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        );
+        server.wait_ended(0);
     }
 }

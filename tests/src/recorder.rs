@@ -194,6 +194,11 @@ impl Recorder {
         tape.connections.iter().map(|each| each.count).sum()
     }
 
+    /// The bytes of every head so far, also of those that no whole request came of.
+    pub(crate) fn heads(&self) -> Vec<Vec<u8>> {
+        self.tape.lock().heads.clone()
+    }
+
     /// What a careful gateway would not have sent.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
@@ -352,6 +357,7 @@ struct Tape(Arc<Mutex<Recorded>>);
 #[derive(Debug, Default)]
 struct Recorded {
     connections: Vec<Connection>,
+    heads: Vec<Vec<u8>>,
     received: Vec<Received>,
     faults: Vec<String>,
 }
@@ -387,6 +393,12 @@ impl Tape {
         self.lock().connections[connection].ended = Some(ended);
     }
 
+    fn note_head(&self, connection: usize, head: &Head) {
+        let mut tape = self.lock();
+        tape.connections[connection].heads += 1;
+        tape.heads.push(head.raw.clone());
+    }
+
     fn serve_all(
         &self,
         connection: usize,
@@ -406,7 +418,7 @@ impl Tape {
                 Err(error) => return Err(error),
             };
             incoming.from.stream.set_read_timeout(Some(PATIENCE))?;
-            self.lock().connections[connection].heads += 1;
+            self.note_head(connection, &head);
             let mut exchange = Exchange {
                 connection,
                 number,
