@@ -27,6 +27,8 @@ pub struct Attacked {
     pub server: Recorder,
     wrong: Vec<String>,
     lines: usize,
+    /// What the server has seen and should have.
+    seen: Seen,
 }
 
 /// A request that must be refused.
@@ -59,7 +61,6 @@ fn reason(status: u16) -> &'static [&'static str] {
         401 => &["unauthorized"],
         403 => &["forbidden"],
         429 => &["rate_limited"],
-        421 => &["misdirected", "bad_request"],
         _ => &["bad_request"],
     }
 }
@@ -86,6 +87,7 @@ pools:
             server,
             wrong: Vec::new(),
             lines: 0,
+            seen: Seen::default(),
         }
     }
 
@@ -107,6 +109,12 @@ pools:
         }
         self.lines += 1;
         self.all_are_counted();
+        let before = std::mem::replace(&mut self.seen, Seen::of(&self.server));
+        if (self.seen.heads, self.seen.whole) != (before.heads + 1, before.whole + 1) {
+            let seen = &self.seen;
+            let fault = format!("{expected}: the server saw {seen:?} after {before:?}");
+            self.wrong.push(fault);
+        }
     }
 
     /// Sends a bad request with another one behind it, and keeps what is not as it must be.
@@ -118,11 +126,11 @@ pools:
         assert!(is_worth_while, "too much is wrong: {:#?}", self.wrong);
         if let Err(fault) = self.refuses(case) {
             self.wrong.push(format!("{}: {fault}", case.what));
+            self.seen = Seen::of(&self.server);
         }
     }
 
     fn refuses(&mut self, case: &Refused) -> Result<(), String> {
-        let before = Seen::of(&self.server);
         let counted = self.counted_as(&case.status);
         let mut wire = self.wire();
         wire.send([&case.bytes[..], BEHIND.as_bytes()].concat());
@@ -149,7 +157,7 @@ pools:
         if !answer.says_close() || matches!(&rest, End::Fin(bytes) if !bytes.is_empty()) {
             return Err(format!("does not close after {:?}: {rest:?}", answer.head));
         }
-        self.server_saw_none(case.by, &before)?;
+        self.server_saw_none(case.by)?;
         let line = self.logged();
         if line["status"] != answer.status || !reasons.iter().any(|word| line["reason"] == *word) {
             return Err(format!("the log says {line}"));
@@ -163,17 +171,18 @@ pools:
     }
 
     /// What the server received beyond what it had received before.
-    fn server_saw_none(&self, by: By, before: &Seen) -> Result<(), String> {
+    fn server_saw_none(&mut self, by: By) -> Result<(), String> {
         if by == By::Body {
             // A part of it may have gone out, and the end of that is on its way.
-            self.wait_for_ends(before.connections);
+            self.wait_for_ends();
         }
         let now = Seen::of(&self.server);
         let untouched = match by {
-            By::Head => now == *before,
-            By::Body => now.whole == before.whole,
+            By::Head => now == self.seen,
+            By::Body => now.whole == self.seen.whole && now.heads <= self.seen.heads + 1,
         };
         if untouched {
+            self.seen = now;
             return Ok(());
         }
         let seen: Vec<String> = self
@@ -185,18 +194,17 @@ pools:
         Err(format!("the server received {:?}", seen.last()))
     }
 
-    /// Waits until every connection from that one on that has brought a part of a request has ended.
-    fn wait_for_ends(&self, from: usize) {
+    /// Waits until the server has seen all that it was sent, and the end of each connection that is not kept.
+    fn wait_for_ends(&self) {
+        // Where nobody asks any more, those that are open are kept, and nothing is on its way by them.
+        self.ringgate.wait_until_quiet();
         wait_until("the server sees the cut", PATIENCE, || {
-            let received = self.server.received();
-            let is_cut = |number: usize, heads: usize| {
-                let whole = received.iter().filter(|each| each.connection == number);
-                heads > whole.count()
-            };
-            let mut connections = self.server.connections().into_iter().enumerate();
-            connections.all(|(number, each)| {
-                number < from || !is_cut(number, each.heads) || each.ended.is_some()
-            })
+            let metrics = self.ringgate.metrics();
+            let of = |name: &str| metrics.value(name, &[]).unwrap_or_default() as usize;
+            let connections = self.server.connections();
+            let open = connections.iter().filter(|each| each.ended.is_none());
+            open.count() == of("ringgate_pool_connections_active")
+                && connections.len() == of("ringgate_pool_connections_total")
         });
     }
 
@@ -217,8 +225,8 @@ pools:
         self.ringgate.access_log(self.lines)[self.lines - 1].clone()
     }
 
-    /// Asserts that nothing was wrong, that the log has no line too many, and that the server was never sent what stood
-    /// behind a bad request.
+    /// Asserts that nothing was wrong, that the log has no line too many, that the server was never sent what stood
+    /// behind a bad request, and that no head and no byte came to it later than was looked.
     ///
     /// # Panics
     /// When one of them does not hold.
@@ -237,22 +245,27 @@ pools:
             .map(|request| request.target().to_owned())
             .collect();
         assert!(!targets.contains("/behind"), "{targets:?}");
+        self.wait_for_ends();
+        assert_eq!(Seen::of(&self.server), self.seen);
     }
 }
 
 /// What a server has seen.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     connections: usize,
     bytes: u64,
+    heads: usize,
     whole: usize,
 }
 
 impl Seen {
     fn of(server: &Recorder) -> Self {
+        let connections = server.connections();
         Self {
-            connections: server.connections().len(),
+            connections: connections.len(),
             bytes: server.bytes(),
+            heads: connections.iter().map(|each| each.heads).sum(),
             whole: server.received().len(),
         }
     }
