@@ -13,6 +13,12 @@ const CHUNKS: &[(&str, &[u16], &str)] = &[
     ("negative size", BAD, "-5\r\nhello\r\n0\r\n\r\n"),
     ("negative zero", BAD, "-0\r\n\r\n"),
     ("hex prefix", BAD, "0x5\r\nhello\r\n0\r\n\r\n"),
+    ("16 digits", BAD, "0000000000000005\r\nhello\r\n0\r\n\r\n"),
+    (
+        "16 digits at the end",
+        BAD,
+        "5\r\nhello\r\n0000000000000000\r\n\r\n",
+    ),
     ("17 digits", BAD, "00000000000000005\r\nhello\r\n0\r\n\r\n"),
     ("2^64", BAD, "10000000000000000\r\nhello\r\n0\r\n\r\n"),
     ("2^64 + 5", BAD, "10000000000000005\r\nhello\r\n0\r\n\r\n"),

@@ -414,6 +414,16 @@ const WHOLE: &[(&str, &[u16], &str)] = &[
         BAD,
         "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03\r\n\r\n",
     ),
+    (
+        "CR LF before the line",
+        BAD,
+        "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    ),
+    (
+        "CR LF CR LF before the line",
+        BAD,
+        "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    ),
     ("SSH", BAD, "SSH-2.0-OpenSSH_9.6\r\n\r\n"),
     ("an answer", BAD, "HTTP/1.1 200 OK\r\nHost: a\r\n\r\n"),
 ];
