@@ -109,8 +109,8 @@ fn a_connection_that_says_it_closes_is_not_used_again() {
 
 #[test]
 fn servers_that_close_idle_connections_cost_no_client_anything() {
-    const REQUESTS: usize = 2_000;
-    const CLIENTS: usize = 16;
+    const REQUESTS: usize = 10_000;
+    const CLIENTS: usize = 24;
     // Between none and 50 ms: now sooner, now later than the next request.
     let closing = |number: usize| Duration::from_millis((number * 7 % 51) as u64);
     let pausing = |number: usize| Duration::from_millis((number * 13 % 41) as u64);
