@@ -81,6 +81,8 @@ const BAD: &[(&str, &str)] = &[
     ("two digits", "HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n"),
     ("letters", "HTTP/1.1 abc OK\r\nContent-Length: 0\r\n\r\n"),
     ("099", "HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n"),
+    ("600", "HTTP/1.1 600 OK\r\nContent-Length: 0\r\n\r\n"),
+    ("999", "HTTP/1.1 999 OK\r\nContent-Length: 0\r\n\r\n"),
     ("000", "HTTP/1.1 000 OK\r\nContent-Length: 0\r\n\r\n"),
     (
         "signed status",

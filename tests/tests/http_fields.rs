@@ -427,6 +427,13 @@ fn every_request_has_an_id_that_server_client_and_log_share() {
         );
         assert!(ids.insert(got[0].to_owned()), "{got:?} a second time");
     }
+    // What has no room in a head is no id.
+    let answer = gateway.ask(
+        "trusted",
+        &format!("X-Request-Id: {}\r\n", "i".repeat(1 << 20)),
+    );
+    assert_eq!(answer.status, 431, "{answer:?}");
+    assert_eq!(gateway.server.received().len(), ids.len());
 }
 
 #[test]
