@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ringgate_tests::{
     Answer, Authority, Identity, JwtKey, PATIENCE, Recorder, Ringgate, Says, Server, ServesTls,
-    TlsServer, Wire, base64url, hs256, jwks, signed_part, wait_until,
+    TlsServer, Wire, base64url, hs256, jwks, signed_part, wait_for, wait_until,
 };
 use serde_json::{Value, json};
 
@@ -204,6 +204,10 @@ fn bad_tokens(key: &JwtKey) -> Vec<(&'static str, String)> {
         ),
         ("a kid that is a number", with(json!({ "kid": 1 }))),
         (
+            "a kid of 60 KiB",
+            with(json!({ "kid": "k".repeat(60 << 10) })),
+        ),
+        (
             "an unknown extension that is critical",
             with(json!({ "crit": ["x"], "x": 1 })),
         ),
@@ -232,6 +236,9 @@ fn bad_tokens(key: &JwtKey) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// What has no room in a head is refused before it is looked at.
+const HEAD_MAX: usize = 32 * 1024;
+
 #[test]
 fn tokens_are_believed_for_what_they_prove() {
     let (server, key) = (Recorder::start(), JwtKey::new("one"));
@@ -251,12 +258,16 @@ fn tokens_are_believed_for_what_they_prove() {
         let answer = show(&ringgate, "/", &token);
         let challenge = answer.field("www-authenticate").unwrap_or_default();
         // One answer for all, so that none teaches how to make a better token.
-        let is_right = answer.status == 401
-            && answer.reason().as_deref() == Some("unauthorized")
-            && challenge == "Bearer realm=\"ringgate\", error=\"invalid_token\"";
-        // One that does not even fit into a head is refused before.
-        let is_too_large = token.len() > 16_000 && answer.status == 431;
-        if !is_right && !is_too_large {
+        let expected = match token.len() > HEAD_MAX {
+            true => (431, "too_large", ""),
+            false => (
+                401,
+                "unauthorized",
+                "Bearer realm=\"ringgate\", error=\"invalid_token\"",
+            ),
+        };
+        let reason = answer.reason().unwrap_or_default();
+        if (answer.status, &reason[..], challenge) != expected {
             wrong.push(format!("{what}: {answer:?}"));
         }
     }
@@ -295,19 +306,33 @@ fn a_file_of_keys_is_read_again_when_it_changes() {
     assert_eq!(status(&new_token), 200);
 }
 
+/// What a key server says.
+#[derive(Clone)]
+enum Document {
+    /// By that status.
+    Whole(u16, String),
+    /// The head of an answer, and then nothing.
+    HeadAlone,
+}
+
+use Document::{HeadAlone, Whole};
+
 /// An https server of one document.
 struct KeyServer {
     server: Server,
-    document: Arc<Mutex<(u16, String)>>,
+    document: Arc<Mutex<Document>>,
     fetches: Arc<AtomicUsize>,
+    /// How long it was waited for after the last head alone.
+    waited: Arc<Mutex<Option<Duration>>>,
 }
 
 impl KeyServer {
     fn start(identity: &Identity, document: String) -> Self {
         let tls = TlsServer::new(ServesTls::showing(identity));
-        let document = Arc::new(Mutex::new((200, document)));
+        let document = Arc::new(Mutex::new(Whole(200, document)));
         let fetches = Arc::new(AtomicUsize::new(0));
-        let (served, counted) = (document.clone(), fetches.clone());
+        let waited = Arc::new(Mutex::new(None));
+        let (served, counted, noted) = (document.clone(), fetches.clone(), waited.clone());
         let server = Server::start(move |stream| {
             // Who does not trust us ends here.
             let Ok(mut stream) = tls.accept(stream) else {
@@ -320,7 +345,16 @@ impl KeyServer {
             {}
             drop(head);
             counted.fetch_add(1, Relaxed);
-            let (status, text) = served.lock().unwrap().clone();
+            let document = served.lock().unwrap().clone();
+            let Whole(status, text) = document else {
+                let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
+                let _gone = stream.write_all(head.as_bytes());
+                let _gone = stream.flush();
+                let begun = Instant::now();
+                let _gone = stream.read(&mut [0]);
+                *noted.lock().unwrap() = Some(begun.elapsed());
+                return;
+            };
             let head = format!(
                 "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nConnection: close\r\nLocation: https://127.0.0.1:1/\r\nContent-Length: {}\r\n\r\n",
                 text.len()
@@ -333,11 +367,12 @@ impl KeyServer {
             server,
             document,
             fetches,
+            waited,
         }
     }
 
-    fn serve(&self, status: u16, document: &str) {
-        *self.document.lock().unwrap() = (status, document.to_owned());
+    fn serve(&self, document: Document) {
+        *self.document.lock().unwrap() = document;
     }
 
     fn fetches(&self) -> usize {
@@ -356,6 +391,9 @@ impl KeyServer {
 /// The least time that may stand between two fetches, and what a busy machine adds.
 const REFRESH: Duration = Duration::from_secs(10);
 const FETCH_MAX: Duration = Duration::from_secs(40);
+
+/// When a fetch is given up that began shortly before.
+const GIVEN_UP: std::ops::Range<Duration> = Duration::from_secs(8)..Duration::from_secs(15);
 
 /// A listener `$l0`, `$l1` and so on for each of these sources of keys.
 fn listeners(server: &Recorder, sources: &[KeyServer]) -> String {
@@ -381,14 +419,21 @@ fn keys_behind_a_url_follow_it_are_fetched_seldom_and_outlive_its_failures() {
     let identity = authority.sign(&Says::names(&["127.0.0.2"]));
     // What each source says after its first keys, and whether the old and the new key count then.
     let large = format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(10 * 1024 * 1024));
-    let later = [
-        ("500", 500, String::new(), [200, 401]),
-        ("garbage", 200, "<html>".to_owned(), [200, 401]),
-        ("10 MiB", 200, large, [200, 401]),
-        ("a redirect", 302, jwks(&[&new]), [200, 401]),
-        ("both keys", 200, jwks(&[&old, &new]), [200, 200]),
-        ("the new key", 200, jwks(&[&new]), [401, 200]),
+    let failing = [
+        ("500", Whole(500, String::new())),
+        ("garbage", Whole(200, "<html>".to_owned())),
+        ("10 MiB", Whole(200, large)),
+        ("a redirect", Whole(302, jwks(&[&new]))),
+        ("a head alone", HeadAlone),
     ];
+    let good = [
+        ("both keys", Whole(200, jwks(&[&old, &new])), [200, 200]),
+        ("the new key", Whole(200, jwks(&[&new])), [401, 200]),
+    ];
+    let failures = failing.len();
+    let before = [200, 401];
+    let failing = failing.map(|(what, document)| (what, document, before));
+    let later = [&failing[..], &good].concat();
     let start = |_| KeyServer::start(&identity, jwks(&[&old]));
     let sources: Vec<KeyServer> = (0..later.len()).map(start).collect();
     let ringgate = Ringgate::start_prepared(&listeners(&server, &sources), |dir| {
@@ -401,14 +446,14 @@ fn keys_behind_a_url_follow_it_are_fetched_seldom_and_outlive_its_failures() {
     };
     for number in 0..later.len() {
         wait_until("the first keys count", PATIENCE, || {
-            statuses(number) == [200, 401]
+            statuses(number) == before
         });
     }
-    for (source, (_, status, document, _)) in sources.iter().zip(&later) {
-        source.serve(*status, document);
+    for (source, (_, document, _)) in sources.iter().zip(&later) {
+        source.serve(document.clone());
     }
     // A storm of tokens by unknown keys asks no more often than the refresh does.
-    let (before, started) = (sources[0].fetches(), Instant::now());
+    let (fetches, started) = (sources[0].fetches(), Instant::now());
     let addr = ringgate.addr("l0");
     for number in 0..300 {
         let header = header(json!({ "kid": format!("unknown-{number}") }));
@@ -416,7 +461,7 @@ fn keys_behind_a_url_follow_it_are_fetched_seldom_and_outlive_its_failures() {
         assert_eq!(show_at(addr, "/", &token).status, 401);
     }
     let most = 1 + started.elapsed().as_secs() / REFRESH.as_secs();
-    let fetched = sources[0].fetches() - before;
+    let fetched = sources[0].fetches() - fetches;
     assert!(fetched as u64 <= most, "{fetched} fetches, not {most}");
 
     for source in &sources {
@@ -424,7 +469,27 @@ fn keys_behind_a_url_follow_it_are_fetched_seldom_and_outlive_its_failures() {
             source.wait_for_a_fetch();
         }
     }
-    for (number, (what, .., expected)) in later.iter().enumerate() {
+    // What is not given up yet changes nothing, and neither does what failed.
+    assert_eq!(statuses(failures - 1), before);
+    wait_until("every failure is known", FETCH_MAX, || {
+        let status = ringgate.status();
+        let problems = status["auth_problems"].as_array().unwrap();
+        (0..failures).all(|number| {
+            let listener = format!("listeners.l{number}.");
+            let is_of = |problem: &Value| problem.as_str().unwrap().starts_with(&listener);
+            problems.iter().any(is_of)
+        })
+    });
+    let counted = ringgate.metric("ringgate_auth_rereads_total", &[("result", "failure")]);
+    assert!(counted >= failures as f64, "{counted} failures");
+    let waited = wait_for("the fetch is given up", PATIENCE, || {
+        *sources[failures - 1].waited.lock().unwrap()
+    });
+    assert!(GIVEN_UP.contains(&waited), "{waited:?}");
+    for (number, (what, _, expected)) in later.iter().enumerate() {
+        if number < failures {
+            assert_eq!(statuses(number), *expected, "{what}");
+        }
         // The answer to the fetch that was seen is on its way.
         wait_until(&format!("after {what}: {expected:?}"), PATIENCE, || {
             statuses(number) == *expected
