@@ -151,11 +151,11 @@ const FLOODS: [Flood; 18] = [
         heard_max: HUNDRED,
     },
     Flood {
-        what: "resets of what was answered",
+        what: "two resets of each answer",
         burst: |end| {
             let whole = end.get("/whole");
             end.finish(whole);
-            end.send(&Frame::reset(whole, CANCEL));
+            end.bytes(&Frame::reset(whole, CANCEL).bytes().repeat(2));
         },
         codes: &[CALM],
         heard_max: HUNDRED,
