@@ -15,7 +15,7 @@ use ringgate_tests::{
 const CLOCK: Duration = Duration::from_secs(1);
 
 /// Far beyond it.
-const LONG: Duration = Duration::from_secs(4);
+const LONG: Duration = Duration::from_millis(2500);
 
 /// Far below it.
 const SHORT: Duration = Duration::from_millis(100);
