@@ -64,6 +64,7 @@ def ringgate(options, processes, entry, place):
 io: {entry.io}
 admin: {{ socket: {processes.dir}/{place.name}.sock, http: off }}
 log: {{ level: warn, access: {access} }}
+limits: {{ connections: {CONNECTIONS_MAX} }}
 timeouts: {{ connect: 5s, idle: 5m }}
 listeners:
   bench:

@@ -69,7 +69,8 @@ impl<'a> Line<'a> {
         Self { page, format }
     }
 
-    /// Adds a field.
+    /// Adds a field. Inlined, what kind of value it is is known when it is compiled.
+    #[inline(always)]
     pub fn field(&mut self, name: &Name, value: Value<'_>) {
         match self.format {
             LogFormat::Json => self.json(name, value),
@@ -77,6 +78,7 @@ impl<'a> Line<'a> {
         }
     }
 
+    #[inline(always)]
     fn json(&mut self, name: &Name, value: Value<'_>) {
         let page = &mut *self.page;
         if let Value::Count(_) | Value::Seconds(_) = value {
@@ -92,6 +94,7 @@ impl<'a> Line<'a> {
         page.known(const { &Known::<2>::new("\",") });
     }
 
+    #[inline(never)]
     fn text(&mut self, name: &Name, value: Value<'_>) {
         let page = &mut *self.page;
         page.known(&name.text);
@@ -120,6 +123,7 @@ impl<'a> Line<'a> {
 }
 
 /// A value that is the same in both formats, but for quotes.
+#[inline(always)]
 fn plain(page: &mut Page, value: Value<'_>) {
     match value {
         Value::Word(text) | Value::Text(text) => page.bytes(text.as_bytes()),
@@ -141,6 +145,7 @@ fn is_one_word(text: &str) -> bool {
 }
 
 /// A text within the quotes of a JSON string (RFC 8259 §7). Everything but printable ASCII is escaped or kept as UTF-8.
+#[inline(never)]
 fn escape(page: &mut Page, text: &str) {
     for character in text.chars() {
         match character {

@@ -10,7 +10,7 @@ const PER_CONNECTION: u64 = 2;
 
 /// Of connections for which there is room, one in so many is left for clients of HTTP/2, whose requests need one to a
 /// server each.
-const SHARE_OF_FURTHER: u64 = 5;
+const SHARE_OF_FURTHER: u64 = 10;
 
 /// What the process itself keeps open: two admin doors with up to 64 connections each, standard streams, signals, log.
 const FIXED: u64 = 160;
@@ -105,9 +105,9 @@ mod tests {
             let budget = ConnectionBudget::of(&plan, 2, 20_179);
             (budget.connections_max, budget.room, budget.further_max)
         };
-        assert_eq!(of("auto"), (8_000, 8_000, 4_000));
-        assert_eq!(of("1000"), (1_000, 8_000, 18_000));
-        assert_eq!(of("20000"), (20_000, 8_000, 4_000));
+        assert_eq!(of("auto"), (9_000, 9_000, 2_000));
+        assert_eq!(of("1000"), (1_000, 9_000, 18_000));
+        assert_eq!(of("20000"), (20_000, 9_000, 2_000));
     }
 
     #[test]
