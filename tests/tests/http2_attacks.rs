@@ -111,7 +111,7 @@ const HUNDRED: usize = 130;
 /// The connection ends with the first of them.
 const FIRST: usize = 10;
 
-const FLOODS: [Flood; 18] = [
+const FLOODS: [Flood; 19] = [
     Flood {
         what: "rapid reset",
         burst: |end| {
@@ -149,6 +149,17 @@ const FLOODS: [Flood; 18] = [
         },
         codes: &[CALM],
         heard_max: HUNDRED,
+    },
+    Flood {
+        what: "rapid reset beside answers that are taken",
+        burst: |end| {
+            let whole = end.get("/whole");
+            end.finish(whole);
+            let stream = end.get("/reset");
+            end.send(&Frame::reset(stream, CANCEL));
+        },
+        codes: &[CALM],
+        heard_max: 2 * HUNDRED,
     },
     Flood {
         what: "two resets of each answer",

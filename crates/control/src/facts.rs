@@ -70,6 +70,9 @@ pub(crate) struct Finding {
     pub(crate) took: Duration,
 }
 
+/// A worker's least share of further connections: what a page of a browser asks for at once.
+const FURTHER_LEAST: u32 = 16;
+
 /// How many connections there may be at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
@@ -129,7 +132,7 @@ impl Facts {
                 })
                 .collect(),
             connections_max,
-            further_max: further_max / workers.max(1) as u32,
+            further_max: FURTHER_LEAST.max(further_max / workers.max(1) as u32),
             handshakes_max: plan.limits.handshakes.get(),
         };
         Facts {

@@ -38,6 +38,8 @@ enum State {
     Extension {
         size: u64,
         bytes: u16,
+        /// It is one, and not only white space.
+        has_begun: bool,
     },
     SizeEnd {
         size: u64,
@@ -121,14 +123,23 @@ impl Chunks {
                 State::Done => return Ok(Step::End { skip: at }),
                 State::Broken(broken) => return Err(broken),
                 State::Size { size, digits } => size_digit(size, digits, byte, self.of)?,
-                State::Extension { size, bytes } => match byte {
+                State::Extension {
+                    size,
+                    bytes,
+                    has_begun,
+                } => match byte {
                     b'\r' => State::SizeEnd { size },
                     _ if bytes == EXTENSION_BYTES_MAX || !is_value_byte(byte) => {
                         return Err(Broken("the extension of a chunk is malformed or too long"));
                     }
+                    // White space may stand before it, and behind the size of some old servers.
+                    _ if !has_begun && !matches!(byte, b';' | b' ' | b'\t') => {
+                        return Err(Broken("the size of a chunk is malformed"));
+                    }
                     _ => State::Extension {
                         size,
                         bytes: bytes + 1,
+                        has_begun: has_begun || byte == b';',
                     },
                 },
                 State::SizeEnd { size } => match (byte, size) {
@@ -195,7 +206,11 @@ fn size_digit(size: u64, digits: u8, byte: u8, of: Of) -> Result<State, Broken> 
         b'A'..=b'F' => byte - b'A' + 10,
         b'\r' if digits > 0 => return Ok(State::SizeEnd { size }),
         b';' | b' ' | b'\t' if of == Of::Server && digits > 0 => {
-            return Ok(State::Extension { size, bytes: 0 });
+            return Ok(State::Extension {
+                size,
+                bytes: 0,
+                has_begun: byte == b';',
+            });
         }
         b';' => return Err(Broken("chunk extensions are not taken")),
         _ => return Err(Broken("the size of a chunk is malformed")),
@@ -338,6 +353,7 @@ mod tests {
         let long = [b"5;", &[b'x'; 300][..], b"\r\nhello\r\n0\r\n\r\n"].concat();
         for bytes in [
             &b";a\r\n"[..],
+            b"5 5\r\nhello\r\n",
             b"5;a\nhello\r\n",
             b"5;\x00\r\nhello\r\n",
             &long,

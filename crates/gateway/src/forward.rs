@@ -27,6 +27,9 @@ use crate::shelf::Shelf;
 /// How often clients that are kept waiting look for a server.
 const HOLD_PERIOD: Duration = Duration::from_millis(25);
 
+/// How long the descriptors of connections that were let go may take to be free.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(5);
+
 /// What becomes of a request that was forwarded.
 pub(crate) enum Forwarded {
     /// The client has an answer.
@@ -61,8 +64,10 @@ impl Forward<'_> {
         reply: &mut Reply<'_>,
         head: &mut ResponseHead,
     ) -> Forwarded {
-        let snapshot = self.guest.snapshot();
-        let mut pool = snapshot.pool(self.pool).clone();
+        let (mut pool, further_max) = {
+            let snapshot = self.guest.snapshot();
+            (snapshot.pool(self.pool).clone(), snapshot.further_max)
+        };
         self.record.note_pool(&pool);
         self.shelf.earn(&pool);
         let mut tried = Tried::new();
@@ -90,7 +95,7 @@ impl Forward<'_> {
                 id,
                 is_again: again.is_some(),
                 tried: &tried,
-                further_max: snapshot.further_max,
+                further_max,
             };
             let outcome = match pool.http2 {
                 true => self.ask_stream(&attempt, incoming, reply, head).await,
@@ -187,6 +192,7 @@ impl Forward<'_> {
     async fn connect(&self, pool: &Arc<Pool>, id: ServerId) -> Result<Upstream, Reason> {
         match self.guest.connect(pool, id).await {
             Err(Reason::Overload) if self.shelf.servers.let_go() => {
+                Sleep::until(now() + CLOSE_PATIENCE).wait().await;
                 self.guest.connect(pool, id).await
             }
             connected => connected,

@@ -1,6 +1,7 @@
 //! Counts the frames of an HTTP/2 peer as they pass (RFC 9113 §4.1), so that one that makes work without asking for or
 //! giving anything is found out before that work is done. It changes no byte, and reads nothing but the heads of frames.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::head::Of;
@@ -32,8 +33,8 @@ const UNKNOWN_MAX: u32 = 100;
 
 const UPDATES_MAX: u32 = 1000;
 
-/// Answers that a client may take back after they have begun, in each moment.
-const ANSWERS_MAX: u32 = 1000;
+/// Answers of which it is remembered that they have begun; more are seldom under way.
+const ANSWERS_MAX: usize = 1000;
 
 /// No traffic of a window earns more.
 const EARNED_MAX: u64 = 1 << 30;
@@ -66,8 +67,8 @@ pub(crate) struct Frames {
     /// Bytes that ever went to a server, and streams that it may have ended.
     sent_ever: u64,
     ends: u64,
-    /// Answers that have begun and that a client has not taken back.
-    answers: u32,
+    /// The streams of the newest answers that have begun and that a client has not taken back.
+    answers: VecDeque<u32>,
     /// A header block has begun and not ended.
     header_since: Option<Instant>,
 }
@@ -102,7 +103,7 @@ impl Frames {
             continuations: 0,
             sent_ever: 0,
             ends: 0,
-            answers: 0,
+            answers: VecDeque::new(),
             header_since: None,
         }
     }
@@ -118,9 +119,20 @@ impl Frames {
         self.sent_ever += bytes as u64;
     }
 
-    /// Notes that an answer has begun: whoever takes that back has got something for the work that it made.
-    pub(crate) fn answered(&mut self) {
-        self.answers = ANSWERS_MAX.min(self.answers + 1);
+    /// Notes that the answer on a stream has begun: whoever takes that back has got something for the work that it made.
+    pub(crate) fn answered(&mut self, stream: u32) {
+        if self.answers.len() == ANSWERS_MAX {
+            self.answers.pop_front();
+        }
+        self.answers.push_back(stream);
+    }
+
+    /// Whether a client takes an answer back that has begun; it can do so once.
+    fn takes_back_an_answer(&mut self) -> bool {
+        let [.., a, b, c, d] = self.head;
+        let stream = u32::from_be_bytes([a, b, c, d]) & (u32::MAX >> 1);
+        let found = self.answers.iter().rposition(|answer| *answer == stream);
+        found.is_some_and(|at| self.answers.remove(at).is_some())
     }
 
     /// Counts what passes.
@@ -159,8 +171,7 @@ impl Frames {
         if self.of == Of::Server && (kind == RST_STREAM || is_empty_data) {
             return self.count_end();
         }
-        if self.of == Of::Client && kind == RST_STREAM && self.answers > 0 {
-            self.answers -= 1;
+        if self.of == Of::Client && kind == RST_STREAM && self.takes_back_an_answer() {
             return Ok(());
         }
         let counts = &mut self.counts;
@@ -272,6 +283,31 @@ mod tests {
             assert_eq!((0..most).try_for_each(|_| pass()), Ok(()), "{kind}");
             assert_eq!(pass(), Err(Flood), "{kind}");
         }
+    }
+
+    #[test]
+    fn an_answer_is_taken_back_once_and_pays_for_no_other() {
+        let now = Instant::now();
+        let mut frames = Frames::new(Of::Client, now);
+        let reset = |stream: u32| {
+            let mut reset = frame(4, RST_STREAM, 0);
+            reset[5..HEAD_BYTES].copy_from_slice(&stream.to_be_bytes());
+            reset
+        };
+        (1..=2 * ANSWERS_MAX as u32).for_each(|stream| frames.answered(stream));
+        let newest = ANSWERS_MAX as u32 + 1..=2 * ANSWERS_MAX as u32;
+        for stream in newest.skip(1) {
+            assert_eq!(frames.pass(&reset(stream), now), Ok(()), "{stream}");
+        }
+        // Of those that were forgotten, taken back before or never answered, as many as of any.
+        for stream in [1, 2000, 9001]
+            .into_iter()
+            .cycle()
+            .take(RESETS_MAX as usize)
+        {
+            assert_eq!(frames.pass(&reset(stream), now), Ok(()));
+        }
+        assert_eq!(frames.pass(&reset(9001), now), Err(Flood));
     }
 
     #[test]

@@ -287,7 +287,7 @@ impl Stream {
         let (head, response) = &mut *heads;
         let record = Record::begin_now(&self.guest, &self.shelf, &rules.counters);
         let (parts, body) = request.into_parts();
-        let mut reply = Reply::Two(respond, self.door.0.watch.clone());
+        let mut reply = Reply::streamed(respond, self.door.0.watch.clone());
         match read(
             &parts,
             body.is_end_stream(),
@@ -325,7 +325,7 @@ impl Stream {
                 };
                 match then {
                     Then::Over { by, .. } => {
-                        if by == ClosedBy::Client && !record.has_begun() {
+                        if by == ClosedBy::Client && !reply.has_begun() {
                             let given_up = &self.door.0.given_up;
                             given_up.set(given_up.get() + 1);
                         }

@@ -150,14 +150,14 @@ impl Flow<'_> {
         sending: impl Future<Output = io::Result<()>>,
     ) -> Result<(), Stop> {
         let patience = STALL.min(self.silence);
+        let least = (STALL_BYTES as f64 * patience.div_duration_f64(STALL)) as usize;
+        let patience = patience * (1 + (bytes / STALL_BYTES) as u32);
         let Some(link) = link else {
             // On a stream a piece goes out as it is taken.
-            let patience = patience * (1 + (bytes / STALL_BYTES) as u32);
             let sent = within(now() + patience, sending).await;
             return sent.ok_or(Stop::Stalled)?.map_err(sink);
         };
         // A socket that has long been full tells of room only when it has much of it again.
-        let least = (STALL_BYTES as f64 * patience.div_duration_f64(STALL)) as usize;
         let mut sending = pin!(sending);
         let mut left = None;
         loop {
@@ -167,7 +167,7 @@ impl Flow<'_> {
             }
             let before = left.replace(link.unacknowledged());
             match left.zip(before) {
-                Some((left, before)) if left + least > before => return Err(Stop::Stalled),
+                Some((left, before)) if left + least.max(1) > before => return Err(Stop::Stalled),
                 _ => self.moved.set(now()),
             }
         }

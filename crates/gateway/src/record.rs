@@ -124,7 +124,11 @@ impl Record {
         let is_noted = !self.words.borrow().path.is_empty();
         if !is_noted {
             let path = target.split('?').next().unwrap_or_default();
-            self.note_target(&String::from_utf8_lossy(host), path);
+            // A name and a password may stand before an `@`, and are nobody's business.
+            let path = Some(path).filter(|path| path.starts_with('/') || !path.contains('@'));
+            let host = Some(host).filter(|host| !host.contains(&b'@'));
+            let host = String::from_utf8_lossy(host.unwrap_or_default());
+            self.note_target(&host, path.unwrap_or_default());
         }
     }
 
@@ -201,11 +205,6 @@ impl Record {
     /// Notes that an answer has begun.
     pub(crate) fn begin(&self, status: u16) {
         self.status.set(status);
-    }
-
-    /// Whether an answer has begun.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.status.get() != 0
     }
 
     /// Notes bytes of the request's body.
@@ -306,7 +305,7 @@ impl Record {
             line.field(log_name!("closed_by"), Value::Word(by.word()));
             line.field(log_name!("reason"), Value::Word(reason.word()));
             if !self.detail.get().is_empty() {
-                line.field(log_name!("detail"), Value::Word(self.detail.get()));
+                line.field(log_name!("detail"), Value::Text(self.detail.get()));
             }
             if let Some(denied) = self.denied.get() {
                 line.field(log_name!("denied"), Value::Word(denied.word()));

@@ -22,7 +22,14 @@ pub(crate) enum Reply<'a> {
     /// To a client of HTTP/1.
     One(Answer<'a>),
     /// To a stream of HTTP/2.
-    Two(SendResponse<Bytes>, Rc<Watch>),
+    Two(Streamed),
+}
+
+/// The answer to a request of HTTP/2.
+pub(crate) struct Streamed {
+    stream: SendResponse<Bytes>,
+    watch: Rc<Watch>,
+    has_begun: bool,
 }
 
 /// The answer to a request of HTTP/1.
@@ -54,6 +61,20 @@ pub(crate) struct Head<'a> {
 }
 
 impl Reply<'_> {
+    /// To a stream of HTTP/2 of a connection that is watched.
+    pub(crate) fn streamed(stream: SendResponse<Bytes>, watch: Rc<Watch>) -> Self {
+        Self::Two(Streamed {
+            stream,
+            watch,
+            has_begun: false,
+        })
+    }
+
+    /// Whether a client of HTTP/2 has been answered something.
+    pub(crate) fn has_begun(&self) -> bool {
+        matches!(self, Self::Two(Streamed { has_begun, .. }) if *has_begun)
+    }
+
     /// Tells the client something on the way (RFC 9110 §15.2). HTTP/1.0 knows nothing of it.
     ///
     /// # Errors
@@ -68,7 +89,7 @@ impl Reply<'_> {
                 head.extend_from_slice(b"\r\n");
                 answer.guest.client().send_all(&head).await
             }
-            Self::Two(stream, _) => {
+            Self::Two(Streamed { stream, .. }) => {
                 let mut response = Response::new(());
                 *response.status_mut() =
                     StatusCode::from_u16(status).unwrap_or(StatusCode::CONTINUE);
@@ -87,8 +108,11 @@ impl Reply<'_> {
     pub(crate) fn begin(&mut self, head: &Head<'_>) -> io::Result<Outgoing<'_>> {
         match self {
             Self::One(answer) => Ok(Outgoing::One(answer.begin(head))),
-            Self::Two(stream, watch) => {
-                watch.note_answer();
+            Self::Two(Streamed {
+                stream,
+                watch,
+                has_begun,
+            }) => {
                 let mut response = Response::new(());
                 *response.status_mut() =
                     StatusCode::from_u16(head.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -104,10 +128,12 @@ impl Reply<'_> {
                     fields.insert(http::header::CONTENT_LENGTH, length);
                 }
                 let is_over = head.framing == Framing::None;
-                let stream = stream
+                let body = stream
                     .send_response(response, is_over)
                     .map_err(io::Error::other)?;
-                Ok(Outgoing::Two(StreamOut::new(stream, is_over)))
+                *has_begun = true;
+                watch.note_answer(stream.stream_id());
+                Ok(Outgoing::Two(StreamOut::new(body, is_over)))
             }
         }
     }
@@ -133,13 +159,13 @@ impl Reply<'_> {
     pub(crate) fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::One(_) => Poll::Pending,
-            Self::Two(stream, _) => stream.poll_reset(context).map(drop),
+            Self::Two(Streamed { stream, .. }) => stream.poll_reset(context).map(drop),
         }
     }
 
     /// Ends a stream in the middle, with that code.
     pub(crate) fn reset(&mut self, code: h2::Reason) {
-        if let Self::Two(stream, _) = self {
+        if let Self::Two(Streamed { stream, .. }) = self {
             stream.send_reset(code);
         }
     }

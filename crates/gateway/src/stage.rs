@@ -125,7 +125,8 @@ impl<'a, 'r: 'a> Stage<'a, 'r> {
         let (host, target) = (&self.asked.host, &self.asked.target);
         let location = redirect_location(redirect, host, &target.path, target.query);
         let mut moved = Refusal::new(redirect.status, Reason::Done, "").with("location", location);
-        for (name, value) in &self.course.response_fields.set {
+        let set = self.course.response_fields.set.iter();
+        for (name, value) in set.filter(|(name, _)| name != "location") {
             moved = moved.with(name.clone(), value);
         }
         Err(moved)

@@ -144,7 +144,7 @@ impl Streams {
             }
         }
         // One more connection would be no more use.
-        if self.takes_nothing(pool, id) {
+        if !fresh && self.takes_nothing(pool, id) {
             return Err(Reason::BadResponse);
         }
         let _making = Making::begin(self, place);
@@ -170,10 +170,7 @@ impl Streams {
         let mut places = self.places.borrow_mut();
         let known = &mut places.get_mut(&(pool.id, id))?.carriers;
         known.retain(|carrier| carrier.is_over.said().is_none());
-        let tls = tls_of(pool);
-        let usable = known
-            .iter()
-            .filter(|carrier| Arc::ptr_eq(&carrier.server, pool.server(id)) && carrier.tls == tls);
+        let usable = known.iter().filter(|carrier| carrier.serves(pool, id));
         let free = usable.filter(|carrier| carrier.has_room());
         free.min_by_key(|carrier| carrier.open.get()).cloned()
     }
@@ -183,8 +180,12 @@ impl Streams {
         let places = self.places.borrow();
         let place = places.get(&(pool.id, id));
         place.is_some_and(|place| {
-            let mut open = place.carriers.iter();
-            open.any(|carrier| carrier.is_over.said().is_none() && carrier.allowed() == 0)
+            let is_open = |carrier: &&Rc<Carrier>| carrier.is_over.said().is_none();
+            let carriers = place.carriers.iter().filter(is_open);
+            let mut usable = carriers
+                .filter(|carrier| carrier.serves(pool, id))
+                .peekable();
+            usable.peek().is_some() && usable.all(|carrier| carrier.allowed() == 0)
         })
     }
 
@@ -248,6 +249,11 @@ async fn ready_to_send(carrier: &Carrier) -> bool {
 impl Carrier {
     fn has_room(&self) -> bool {
         self.open.get() < self.allowed().min(STREAMS_MAX)
+    }
+
+    /// Whether it leads to that server as the pool is now.
+    fn serves(&self, pool: &Pool, id: ServerId) -> bool {
+        Arc::ptr_eq(&self.server, pool.server(id)) && self.tls == tls_of(pool)
     }
 
     /// How many requests at once its server allows.

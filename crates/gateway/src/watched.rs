@@ -38,9 +38,9 @@ impl Watch {
         self.is_flooded.get()
     }
 
-    /// Notes that an answer to the peer has begun.
-    pub(crate) fn note_answer(&self) {
-        self.frames.borrow_mut().answered();
+    /// Notes that the answer on that stream has begun.
+    pub(crate) fn note_answer(&self, stream: h2::StreamId) {
+        self.frames.borrow_mut().answered(stream.into());
     }
 
     /// Since when a header block is on its way that has not ended.
