@@ -496,3 +496,23 @@ fn nothing_that_a_client_writes_forges_a_line() {
         assert!(keys(&line).is_subset(&known), "{line}");
     }
 }
+
+#[test]
+fn credentials_of_a_refused_target_stand_in_no_line() {
+    let server = Recorder::start();
+    let ringgate = start(&server, "", "{ name: all, path: '/*', pool: app }");
+    for (number, request) in [
+        "GET http://user:secret@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /x HTTP/1.1\r\nHost: user:secret@a\r\n\r\n",
+        "GET /x%00?token=secret HTTP/1.1\r\nHost: a\r\n\r\n",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut wire = Wire::connect(ringgate.addr("web"));
+        assert_eq!(wire.ask(request).status, 400, "{request:?}");
+        let line = &ringgate.access_log(number + 1)[number];
+        assert!(line["detail"].is_string(), "{line}");
+        assert!(!line.to_string().contains("secret"), "{line}");
+    }
+}
