@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 use ringgate_gateway::chunks::{Chunks, Step};
 use ringgate_gateway::fields::Known;
 use ringgate_gateway::head::{
-    Framing, HeadLimits, METHOD_BYTES_MAX, RequestHead, Search, TARGET_BYTES_MAX, Version,
+    Framing, HeadLimits, METHOD_BYTES_MAX, Of, RequestHead, Search, TARGET_BYTES_MAX, Version,
     is_no_request, is_token_byte, is_value_byte, read_request,
 };
 
@@ -110,8 +110,8 @@ fn written(head: &RequestHead) -> Vec<u8> {
 }
 
 /// What is read as the body, in pieces of that size: its bytes and where it ends.
-fn read_chunks(bytes: &[u8], piece: usize) -> Option<(Vec<u8>, usize)> {
-    let mut chunks = Chunks::default();
+fn read_chunks(of: Of, bytes: &[u8], piece: usize) -> Option<(Vec<u8>, usize)> {
+    let mut chunks = Chunks::new(of);
     let (mut body, mut at) = (Vec::new(), 0);
     loop {
         let next = &bytes[at..bytes.len().min(at + piece)];
@@ -132,12 +132,18 @@ fn read_chunks(bytes: &[u8], piece: usize) -> Option<(Vec<u8>, usize)> {
 }
 
 fn check_chunks(bytes: &[u8]) {
-    let whole = read_chunks(bytes, bytes.len().max(1));
-    assert_eq!(read_chunks(bytes, 1), whole);
-    assert_eq!(read_chunks(bytes, 7), whole);
-    if let Some((body, end)) = whole {
-        assert!(body.len() < end && bytes[..end].ends_with(b"\r\n"));
-        assert_eq!(read_chunks(&bytes[..end], 1), Some((body, end)));
-        assert_eq!(read_chunks(&bytes[..end - 1], 1), None);
+    for of in [Of::Client, Of::Server] {
+        let whole = read_chunks(of, bytes, bytes.len().max(1));
+        assert_eq!(read_chunks(of, bytes, 1), whole);
+        assert_eq!(read_chunks(of, bytes, 7), whole);
+        if let Some((body, end)) = whole {
+            assert!(body.len() < end && bytes[..end].ends_with(b"\r\n"));
+            assert_eq!(read_chunks(of, &bytes[..end], 1), Some((body, end)));
+            assert_eq!(read_chunks(of, &bytes[..end - 1], 1), None);
+        }
+    }
+    // Of a client less is taken, and that is read the same.
+    if let Some(of_client) = read_chunks(Of::Client, bytes, 1) {
+        assert_eq!(read_chunks(Of::Server, bytes, 1), Some(of_client));
     }
 }
